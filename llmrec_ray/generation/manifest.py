@@ -1,0 +1,83 @@
+"""The manifest: one JSON document that names every object of a generation with its checksum."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from llmrec_ray.types import EventWeights, FieldKind, Mix
+
+FORMAT = 1
+
+ChannelKind = Literal["vectors", "neighbours", "popularity"]
+
+
+class Record(BaseModel):
+    """A part of the manifest: frozen, unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Encoder(Record):
+    """Which model made the text vectors."""
+
+    name: str
+    hash: str
+    dim: int
+
+
+class Scale(Record):
+    """How a number field is distributed; its normalised value is (x - mean) / deviation."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    deviation: float
+
+
+class FieldSpec(Record):
+    """One field of the catalogue."""
+
+    kind: FieldKind
+    scale: Scale | None = None
+
+
+class Channel(Record):
+    """One addend of the score; each segment stores an object of this name."""
+
+    name: str
+    kind: ChannelKind
+
+
+class ObjectRef(Record):
+    """A content-addressed object: its key holds its own BLAKE2b-256 hash."""
+
+    key: str
+    hash: str
+    bytes: int
+
+
+class Segment(Record):
+    """The rows of buckets [first_bucket, end_bucket); `objects` maps `items` and each channel's name."""
+
+    first_bucket: int
+    end_bucket: int
+    rows: int
+    objects: dict[str, ObjectRef]
+
+
+class Manifest(Record):
+    """One immutable generation."""
+
+    format: Annotated[int, Field(ge=1)] = FORMAT
+    generation: str
+    created_at: datetime
+    encoder: Encoder
+    weights: EventWeights
+    mix: Mix
+    fields: dict[str, FieldSpec]
+    channels: tuple[Channel, ...]
+    segments: tuple[Segment, ...]
+    items: int
+    events: int
+    trained_until: datetime | None

@@ -1,0 +1,164 @@
+"""What the library asks of the outside, as Protocols; each has one contract suite in tests/contract."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmrec_ray.types import (
+    Event,
+    Float32s,
+    Found,
+    Gathered,
+    Looked,
+    NearQuery,
+    Recommendations,
+    ScoreQuery,
+    Shares,
+    WeightedEvent,
+)
+
+
+class ObjectStore(Protocol):
+    """Named immutable bytes. Keys are relative, `/`-separated; every call may raise `StoreUnavailable`."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes; `NotFound` where there is none."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write once: True when this call wrote it, False when the key exists already (then nothing changes)."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key that starts with `prefix`, sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """Which model made a vector: name as configured, hash of its weights and prefixes, dimension."""
+
+    name: str
+    hash: str
+    dim: int
+
+
+class Embedder(Protocol):
+    """Text to unit vectors, float32 [n, dim]; one encoder has one `info`."""
+
+    @property
+    def info(self) -> EncoderInfo: ...
+
+    def passages(self, texts: Sequence[str]) -> Float32s: ...
+
+    def queries(self, texts: Sequence[str]) -> Float32s: ...
+
+
+class QueryEmbedder(Protocol):
+    """The embedding pool as the online half sees it: one query text to a unit vector, float32 [dim]."""
+
+    async def embed(self, text: str) -> Float32s:
+        """Raises `EmbedderUnavailable` where no replica answers before the deadline."""
+        ...
+
+
+class Searcher(Protocol):
+    """The search group: every call goes to the shards, waits for a deadline and says how many answered.
+
+    Raises `GenerationMissing` where a shard does not hold the generation, `SearchUnavailable` where none answers.
+    """
+
+    async def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Gathered: ...
+
+    async def score(self, generation: str, query: ScoreQuery) -> Found: ...
+
+    async def near(self, generation: str, query: NearQuery) -> Found: ...
+
+    async def shares(self, generation: str, events: Sequence[WeightedEvent], targets: Float32s) -> Shares:
+        """Text shares of the events for targets float32 [targets, dim]."""
+        ...
+
+    async def lookup(self, generation: str, item_ids: Sequence[str]) -> Looked: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat prompt with the grammar that its answer must follow (EBNF of xgrammar), and a sampling seed."""
+
+    system: str
+    user: str
+    grammar: str
+    seed: int
+    max_tokens: int
+
+
+class Generator(Protocol):
+    """A language model that streams pieces of text; closing the iterator cancels the generation."""
+
+    def generate(self, prompt: Prompt) -> AsyncIterator[str]:
+        """Raises `GeneratorUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a batch of events; `user_versions` has every user of the batch."""
+
+    accepted: int
+    duplicates: int
+    user_versions: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A user's newest events, newest first by (time, event_id), at one user version (0: never seen)."""
+
+    user_version: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """The receipt of a forgotten user: what was removed, and the version that forgetting made."""
+
+    events: int
+    recommendations: int
+    user_version: int
+
+
+class EventStore(Protocol):
+    """Durable events, user versions and shown recommendations; every call may raise `EventStoreUnavailable`."""
+
+    def append(self, events: Sequence[Event]) -> Accepted:
+        """Store a batch atomically; an id with the same body is a duplicate, with another one `EventConflict`."""
+        ...
+
+    def user_version(self, user_id: str) -> int: ...
+
+    def history(self, user_id: str, limit: int) -> History: ...
+
+    def scan(self) -> Iterable[Event]:
+        """Every event, by (user_id, time, event_id): what training reads."""
+        ...
+
+    def erase(self, user_id: str) -> Erasure:
+        """Forget the user's events and recommendations; the user version advances, it never resets."""
+        ...
+
+    def record(self, shown: Sequence[tuple[str | None, Recommendations]]) -> None:
+        """Store shown recommendations with their user ids, and drop those past their time to live."""
+        ...
+
+    def recommendation(self, recommendation_id: str) -> Recommendations:
+        """A stored recommendation; `NotFound` where it is unknown, expired or erased."""
+        ...
+
+    def check(self) -> None:
+        """Raise where the store cannot be used now."""
+        ...

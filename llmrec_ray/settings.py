@@ -1,0 +1,211 @@
+"""The settings tree: from a YAML file or Serve's `args`, overridden by `LLMREC_…` environment variables.
+
+The only module that reads the environment. Nested names join with two underscores:
+`LLMREC_OBJECT_STORE__URL=s3://bucket/prefix`. Credentials come from the environment or from files alone
+(`credentials`), never from this tree, so the tree can be logged and passed around.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from llmrec_ray.errors import InvalidSettings
+from llmrec_ray.types import EventType
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the tree: unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ObjectStoreSettings(Section):
+    """Where generations live: `file:///folder`, `file://relative/folder` or `s3://bucket/prefix`."""
+
+    url: str = "file://var/objects"
+    endpoint: str = "s3.amazonaws.com"
+    secure: bool = True
+    region: str = "us-east-1"
+    timeout_s: Seconds = 10
+
+
+class EventStoreSettings(Section):
+    """Where events live: a SQLAlchemy URL, SQLite on one host or PostgreSQL for a cluster."""
+
+    url: str = "sqlite:///var/events.db"
+    timeout_s: Seconds = 5
+    recommendations_ttl_s: Seconds = 7 * 86400
+    pending_recommendations: Count = 10_000
+
+
+class EmbeddingSettings(Section):
+    """Which encoder makes text vectors; a preset name, a hub name, a folder, or `package:module/path`."""
+
+    model: str = "all-MiniLM-L6-v2"
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    cache: Path = Path("var/embedding-cache")
+    batch: Count = 32
+    batch_wait_s: float = Field(default=0.002, ge=0)
+    threads: Count = 1
+    workers: Count = 1
+    deadline_s: Seconds = 2
+    query_cache: int = Field(default=10_000, ge=0)
+
+
+class LearningSettings(Section):
+    """How neighbours and the prior are learned, and how channels are mixed; stored in the generation."""
+
+    event_weights: dict[EventType, float] = {
+        "view": 0.2,
+        "click": 0.3,
+        "like": 1.0,
+        "dislike": -1.0,
+        "rating": 1.0,
+        "review": 0.5,
+        "purchase": 1.0,
+    }
+    rating_scale: tuple[float, float] = (1.0, 5.0)
+    recency: float = Field(default=0.95, gt=0, le=1)
+    neighbours: Count = 50
+    min_support: Count = 1
+    shrinkage: float = Field(default=20.0, ge=0)
+    transition_window: int = Field(default=10, ge=0)
+    transition_share: float = Field(default=0.3, ge=0, le=1)
+    mix_neighbours: float = Field(default=1.0, ge=0)
+    mix_text: float = Field(default=0.1, ge=0)
+    mix_prior: float = Field(default=0.3, ge=0)
+    prior_fade: float = Field(default=2.0, gt=0)
+
+
+class SearchSettings(Section):
+    """The search group: how many shards, how long a caller waits, how often replicas look for a generation."""
+
+    shards: Annotated[int, Field(ge=1, le=1024)] = 2
+    deadline_s: Seconds = 1.0
+    hedge_after_s: Seconds = 0.1
+    poll_s: Seconds = 1.0
+    shared_call: Count = 32
+    pending: Count = 512
+
+
+class UserSettings(Section):
+    """How much of a user's history counts."""
+
+    history: Annotated[int, Field(ge=1, le=500)] = 500
+    cached: Count = 10_000
+
+
+class ExplainSettings(Section):
+    """The language model that writes explanations; a preset name, a hub name or a folder."""
+
+    model: str = "SmolLM2-135M-Instruct"
+    deadline_s: Seconds = 6
+    max_tokens: Count = 64
+    context: Count = 1024
+    streams: Count = 16
+    threads: Count = 1
+    kv_cache_gib: Count = 1
+    evidence: Count = 2
+    temperature: float = Field(default=0.7, ge=0)
+
+
+class LimitSettings(Section):
+    """What one request may hold."""
+
+    body_bytes: Count = 1_000_000
+    text_chars: Count = 2_000
+    id_chars: Count = 256
+    limit: Count = 100
+    ids: Count = 1_000
+    events: Count = 1_000
+    session: Count = 500
+    filter_terms: Count = 50
+    explained: Count = 20
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LLMREC_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    object_store: ObjectStoreSettings = ObjectStoreSettings()
+    event_store: EventStoreSettings = EventStoreSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    learning: LearningSettings = LearningSettings()
+    search: SearchSettings = SearchSettings()
+    users: UserSettings = UserSettings()
+    explain: ExplainSettings = ExplainSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment wins over the file
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings from a YAML file (optional; `LLMREC_SETTINGS` names it otherwise) and the environment."""
+    source = path or (Path(named) if (named := os.environ.get("LLMREC_SETTINGS")) else None)
+    try:
+        values = yaml.safe_load(source.read_text("utf-8")) if source else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise InvalidSettings(
+            f"cannot read settings from {source}: {cause}. Check the path, and that it is UTF-8 YAML."
+        ) from cause
+    if not isinstance(values or {}, dict):
+        raise InvalidSettings(f"{source} must hold a mapping of sections, such as `search: {{shards: 2}}`.")
+    try:
+        return Settings(**(values or {}))
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidSettings(
+            f"setting {name}: {first['msg']}. See docs/configuration.md.", field=name
+        ) from cause
+
+
+class Credentials(BaseModel):
+    """Access to the object store; never printed."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    access_key: str = Field(repr=False)
+    secret_key: str = Field(repr=False)
+
+
+def credentials() -> Credentials:
+    """From `LLMREC_S3_ACCESS_KEY` and `LLMREC_S3_SECRET_KEY`, or the files that `…_FILE` names."""
+    return Credentials(
+        access_key=_secret("LLMREC_S3_ACCESS_KEY"), secret_key=_secret("LLMREC_S3_SECRET_KEY")
+    )
+
+
+def _secret(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text("utf-8").strip()
+        except OSError as cause:
+            raise InvalidSettings(f"{name}_FILE names {path}, which cannot be read.") from cause
+    raise InvalidSettings(f"the object store needs credentials: set {name} or {name}_FILE.", field=name)

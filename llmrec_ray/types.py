@@ -1,0 +1,307 @@
+"""The values that travel between the stages: frozen, slotted, picklable."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32s = NDArray[np.float32]
+Float64s = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+FieldValue = str | float | tuple[str, ...]
+FieldKind = Literal["text", "tags", "number", "image"]
+EventType = Literal["view", "click", "like", "dislike", "rating", "review", "purchase"]
+Metric = Literal["cosine", "dot", "euclidean"]
+ExplanationSource = Literal["llm", "template"]
+
+
+# ── what is recommended, and what users did ──────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: `fields` maps a name to a text, a number in its original scale, or a tuple of tags."""
+
+    item_id: str
+    title: str
+    fields: Mapping[str, FieldValue] = field(default_factory=dict[str, FieldValue])
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a user did to an item; `time` is timezone-aware UTC, `value` goes with a rating, `text` with a review."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    type: EventType
+    time: datetime
+    value: float | None = None
+    text: str | None = None
+    recommendation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventWeights:
+    """How much an event counts, and how that fades with newer events (trained, kept in the generation).
+
+    A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the middle, -1 at
+    the bottom. Each newer event of the same user multiplies the weight by `recency` (0 < recency ≤ 1).
+    """
+
+    by_type: Mapping[EventType, float]
+    rating_scale: tuple[float, float] = (1.0, 5.0)
+    recency: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedEvent:
+    """One event of a fold: its id, its item and its weight w (may be negative)."""
+
+    event_id: str
+    item_id: str
+    type: str
+    weight: float
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """A user's fold at one user version: newest event first; `seen` holds every item of the history."""
+
+    user_version: int
+    events: tuple[WeightedEvent, ...] = ()
+    seen: frozenset[str] = frozenset()
+
+
+# ── the additive score ───────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The trained mix of channels: score = Σ w (neighbours·N + text·t·t) + prior share.
+
+    The prior's share of an item with popularity p in [0, 1] is `prior · p · fade / (fade + Σ|w|)`: a longer
+    history shrinks it.
+    """
+
+    neighbours: float
+    text: float
+    prior: float
+    prior_fade: float
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The field equals one of the values; a tag field holds at least one of them."""
+
+    field: str
+    values: tuple[str | float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The number field lies within the bounds that are given."""
+
+    field: str
+    gte: float | None = None
+    gt: float | None = None
+    lte: float | None = None
+    lt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The inner filter does not hold."""
+
+    inner: "Filter"
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every inner filter holds."""
+
+    inner: "tuple[Filter, ...]"
+
+
+Filter = AnyOf | Range | Not | AllOf
+
+
+# ── questions to the search group, and its answers ───────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which items may be answered: at most `limit`, that pass `filter`, without `exclude`."""
+
+    limit: int
+    filter: Filter | None = None
+    exclude: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreQuery:
+    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` = the user's factor of popularity."""
+
+    events: tuple[WeightedEvent, ...]
+    vector: Float64s
+    prior: float
+    scope: Scope
+    with_parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NearQuery:
+    """A plain vector query, float32 [dim], under a metric."""
+
+    vector: Float32s
+    metric: Metric
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One scored item, larger is better; with parts, also what its score is made of.
+
+    `neighbour_shares` float64 [events of the query]; `vector` float32 [dim], the item's text vector.
+    """
+
+    item_id: str
+    title: str
+    score: float
+    prior: float = 0.0
+    neighbour_shares: Float64s | None = None
+    vector: Float32s | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many shards answered."""
+
+    shards_ok: int
+    shards_total: int
+
+    def __and__(self, other: "Coverage") -> "Coverage":
+        return Coverage(min(self.shards_ok, other.shards_ok), max(self.shards_total, other.shards_total))
+
+    @property
+    def complete(self) -> bool:
+        return self.shards_ok == self.shards_total
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best candidates over all shards that answered: by score, ties by item id."""
+
+    candidates: tuple[Candidate, ...]
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Σ of the history's text vectors, each scaled by γ w and rounded to the grid: float64 [dim]."""
+
+    vector: Float64s
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Text shares, float64 [events, targets], of the events whose items answered shards own (others 0)."""
+
+    text: Float64s
+    coverage: Coverage
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Items found by id, with their text vectors float32 [dim]; unknown ids are absent."""
+
+    items: Mapping[str, Item]
+    vectors: Mapping[str, Float32s]
+    coverage: Coverage
+
+
+# ── the answer ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class SessionItem:
+    """An item of a session without a user id; a negative weight pushes away."""
+
+    item_id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendRequest:
+    """Who asks (a user, a session, a text, or several of them), and for what."""
+
+    user_id: str | None = None
+    session: tuple[SessionItem, ...] = ()
+    text: str | None = None
+    limit: int = 10
+    filter: Filter | None = None
+    exclude_ids: frozenset[str] = frozenset()
+    exclude_seen: bool = True
+    evidence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventShare:
+    """What one event adds to one item's score; the query text counts as an event of type `query`."""
+
+    event_id: str
+    item_id: str | None
+    title: str | None
+    type: str
+    share: float
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A score taken apart: score = Σ share + prior (tolerance 1e-6, relative). Largest |share| first."""
+
+    shares: tuple[EventShare, ...]
+    prior: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """One recommended item; rank counts from 1."""
+
+    item_id: str
+    title: str
+    score: float
+    rank: int
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """One answer and everything it was computed from."""
+
+    recommendation_id: str
+    generation: str
+    user_version: int | None
+    items: tuple[Recommended, ...]
+    coverage: Coverage
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One sentence or two on why an item was recommended, and who said it."""
+
+    item_id: str
+    text: str
+    source: ExplanationSource
