@@ -1,0 +1,158 @@
+"""The exact scorer: every row of a shard is scored, the best come back with scores that no batch or shard changes.
+
+A float32 matrix product ranks all rows; whatever it could have misplaced at the cut is scored again by the order-free
+float64 kernel (`arithmetic.dots`), which alone makes the scores that leave.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from llmrec_ray.search.arithmetic import dot_error, dots, on_grid
+from llmrec_ray.search.segment import Rows
+from llmrec_ray.types import (
+    Bools,
+    Candidate,
+    Float32s,
+    Float64s,
+    Ints,
+    Metric,
+    Mix,
+    NearQuery,
+    Scope,
+    ScoreQuery,
+    WeightedEvent,
+)
+
+Allowed = Callable[[Scope], Bools]
+"""Which rows a scope allows, bool [rows]: the filter without the excluded items."""
+
+
+def gather(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Float64s:
+    """Σ grid(γ w t) over the events whose items are rows here, float64 [dim]."""
+    total = np.zeros(rows.text.shape[1])
+    for event in events:
+        if (row := rows.row_of.get(event.item_id)) is not None:
+            total += scaled(rows.text[row], event.weight, mix)
+    return total
+
+
+def scaled(vector: Float32s, weight: float, mix: Mix) -> Float64s:
+    """grid(γ w t), float64 [dim]: one event's addend to the query vector."""
+    return on_grid(mix.text * weight * vector.astype(np.float64))
+
+
+def text_shares(
+    rows: Rows, events: Sequence[WeightedEvent], targets: Float32s, mix: Mix
+) -> Float64s:
+    """What each event adds to each target through text, float64 [events, targets]; 0 for items elsewhere."""
+    shares = np.zeros((len(events), len(targets)))
+    for position, event in enumerate(events):
+        if (row := rows.row_of.get(event.item_id)) is not None:
+            shares[position] = dots(targets, scaled(rows.text[row], event.weight, mix))
+    return shares
+
+
+def score(
+    rows: Rows, queries: Sequence[ScoreQuery], mix: Mix, allowed: Allowed
+) -> list[list[Candidate]]:
+    """The best rows of each additive query, sorted by score, ties by item id."""
+    vectors = np.stack([query.vector for query in queries]).astype(np.float32)
+    products = vectors @ rows.text.T
+    return [
+        _score_one(rows, query, product, mix, allowed(query.scope))
+        for query, product in zip(queries, products, strict=True)
+    ]
+
+
+def _score_one(
+    rows: Rows, query: ScoreQuery, product: Float32s, mix: Mix, allowed: Bools
+) -> list[Candidate]:
+    neighbours = np.zeros(len(rows))
+    for event in query.events:
+        targets, weights = rows.neighbours.of(event.item_id)
+        neighbours[targets] += on_grid(mix.neighbours * event.weight * weights)
+    prior = query.prior * rows.popularity
+    slack = dot_error(rows.text.shape[1], float(np.linalg.norm(query.vector)))
+    near = _near_best(product + neighbours + prior, allowed, query.scope.limit, slack)
+    scores = dots(rows.text[near], query.vector) + neighbours[near] + prior[near]
+    return [
+        Candidate(
+            item_id=rows.ids[row],
+            title=rows.title(row),
+            score=value,
+            prior=float(prior[row]),
+            neighbour_shares=_neighbour_shares(rows, query.events, row, mix)
+            if query.with_parts
+            else None,
+            vector=rows.text[row] if query.with_parts else None,
+        )
+        for row, value in _ranked(rows, near, scores, query.scope.limit)
+    ]
+
+
+def _neighbour_shares(
+    rows: Rows, events: Sequence[WeightedEvent], row: int, mix: Mix
+) -> Float64s:
+    """What each event adds to one row through neighbours, float64 [events]."""
+    shares = np.zeros(len(events))
+    for position, event in enumerate(events):
+        targets, weights = rows.neighbours.of(event.item_id)
+        at = int(np.searchsorted(targets, row))
+        if at < len(targets) and targets[at] == row:
+            shares[position] = on_grid(mix.neighbours * event.weight * weights[at : at + 1])[0]
+    return shares
+
+
+def near(rows: Rows, queries: Sequence[NearQuery], allowed: Allowed) -> list[list[Candidate]]:
+    """The rows nearest to each vector; the score is the cosine, the dot product or minus the distance."""
+    vectors = np.stack([query.vector for query in queries])
+    norms = np.sqrt(dots_with_itself(rows.text))
+    found: list[list[Candidate]] = []
+    for query, product in zip(queries, vectors @ rows.text.T, strict=True):
+        length = float(np.linalg.norm(query.vector.astype(np.float64)))
+        rough = _under(query.metric, product.astype(np.float64), norms, length)
+        slack = 4 * dot_error(rows.text.shape[1], max(length, 1.0))
+        close = _near_best(rough, allowed(query.scope), query.scope.limit, slack)
+        exact = dots(rows.text[close], query.vector.astype(np.float64))
+        scores = _under(query.metric, exact, norms[close], length)
+        found.append(
+            [
+                Candidate(rows.ids[row], rows.title(row), _reported(query.metric, value))
+                for row, value in _ranked(rows, close, scores, query.scope.limit)
+            ]
+        )
+    return found
+
+
+def dots_with_itself(vectors: Float32s) -> Float64s:
+    """Squared norms of rows, float64 [rows]."""
+    return np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+
+
+def _under(metric: Metric, product: Float64s, norms: Float64s, length: float) -> Float64s:
+    """Larger is better; the squared distance stands in for the distance, whose root is steep near zero."""
+    if metric == "dot":
+        return product
+    if metric == "cosine":
+        return product / np.maximum(norms * length, np.finfo(np.float64).tiny)
+    return 2 * product - norms**2 - length**2
+
+
+def _reported(metric: Metric, value: float) -> float:
+    return -float(np.sqrt(max(-value, 0.0))) if metric == "euclidean" else value
+
+
+def _near_best(rough: Float64s, allowed: Bools, limit: int, slack: float) -> Ints:
+    """Every allowed row that could be among the best `limit`, when `rough` is off by at most `slack`."""
+    rows = np.flatnonzero(allowed)
+    if len(rows) <= limit:
+        return rows
+    values = rough[rows]
+    cut = np.partition(values, len(values) - limit)[len(values) - limit]
+    return rows[values >= cut - 2 * slack]
+
+
+def _ranked(rows: Rows, found: Ints, scores: Float64s, limit: int) -> list[tuple[int, float]]:
+    pairs = zip(found.tolist(), scores.tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: (-pair[1], rows.ids[pair[0]]))[:limit]

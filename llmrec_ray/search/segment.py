@@ -1,0 +1,111 @@
+"""Stored tables of one or more segments in, the rows that one shard owns out: what a scorer reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+
+from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, POPULARITY, ROW, SOURCE, TITLE, VECTOR, WEIGHT
+from llmrec_ray.types import FieldValue, Float32s, Float64s, Ints, Item
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The stored objects of one segment; items, text and popularity are row-aligned."""
+
+    items: pa.Table
+    text: pa.Table
+    popularity: pa.Table
+    neighbours: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """N keyed by source item: rows and weights of `sources[s]` at `starts[s]:starts[s + 1]`, rows ascending."""
+
+    sources: dict[str, int]
+    starts: Ints
+    rows: Ints
+    weights: Float64s
+
+    def of(self, source: str) -> tuple[Ints, Float64s]:
+        """The rows that list `source` as their neighbour, and the weights; both empty where none does."""
+        position = self.sources.get(source)
+        if position is None:
+            return self.rows[:0], self.weights[:0]
+        span = slice(self.starts[position], self.starts[position + 1])
+        return self.rows[span], self.weights[span]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim], popularity float64 [rows]."""
+
+    ids: tuple[str, ...]
+    row_of: dict[str, int]
+    items: pa.Table
+    text: Float32s
+    popularity: Float64s
+    neighbours: Neighbours
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def title(self, row: int) -> str:
+        return cast(str, self.items[TITLE][row].as_py())
+
+    def item(self, row: int) -> Item:
+        """The item at a row; fields without a value are left out."""
+        values = self.items.slice(row, 1).to_pylist()[0]
+        fields: dict[str, FieldValue] = {}
+        for name, value in values.items():
+            if name.startswith(FIELD_PREFIX) and value is not None:
+                field = name.removeprefix(FIELD_PREFIX)
+                fields[field] = tuple(value) if isinstance(value, list) else value
+        return Item(values[ITEM_ID], values[TITLE], fields)
+
+
+def rows_of(segments: Sequence[Tables], dim: int) -> Rows:
+    """Join segments, in order, into the rows of one shard; none gives a shard without rows."""
+    items = pa.concat_tables([part.items for part in segments]).combine_chunks()
+    ids = tuple(cast(list[str], items[ITEM_ID].to_pylist()))
+    popularity = pa.concat_tables([part.popularity for part in segments])
+    return Rows(
+        ids=ids,
+        row_of={item_id: row for row, item_id in enumerate(ids)},
+        items=items,
+        text=np.concatenate([_vectors(part.text, dim) for part in segments]),
+        popularity=popularity[POPULARITY].to_numpy().astype(np.float64),
+        neighbours=_neighbours(segments),
+    )
+
+
+def _vectors(table: pa.Table, dim: int) -> Float32s:
+    column = table[VECTOR].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+
+
+def _neighbours(segments: Sequence[Tables]) -> Neighbours:
+    """Merge the segments' lists, shifting each segment's rows to where they lie in the shard."""
+    offsets = np.cumsum([0, *(len(part.items) for part in segments)])
+    tables = [
+        part.neighbours.set_column(
+            1, ROW, pa.array(part.neighbours[ROW].to_numpy().astype(np.int64) + offset)
+        )
+        for part, offset in zip(segments, offsets, strict=False)
+    ]
+    table = pa.concat_tables(tables).combine_chunks()
+    encoded = table[SOURCE].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    rows = table[ROW].to_numpy().astype(np.int64)
+    order = np.lexsort((rows, codes))
+    names = cast(list[str], encoded.dictionary.to_pylist())
+    starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    return Neighbours(
+        sources={name: position for position, name in enumerate(names)},
+        starts=starts.astype(np.int64),
+        rows=rows[order],
+        weights=table[WEIGHT].to_numpy().astype(np.float64)[order],
+    )
