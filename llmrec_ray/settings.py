@@ -87,6 +87,7 @@ class LearningSettings(Section):
     mix_text: float = Field(default=0.1, ge=0)
     mix_prior: float = Field(default=0.3, ge=0)
     prior_fade: float = Field(default=2.0, gt=0)
+    mix_query: float = Field(default=10.0, ge=0)
 
 
 class SearchSettings(Section):
@@ -173,7 +174,9 @@ def load_settings(path: Path | None = None) -> Settings:
             f"cannot read settings from {source}: {cause}. Check the path, and that it is UTF-8 YAML."
         ) from cause
     if not isinstance(values or {}, dict):
-        raise InvalidSettings(f"{source} must hold a mapping of sections, such as `search: {{shards: 2}}`.")
+        raise InvalidSettings(
+            f"{source} must hold a mapping of sections, such as `search: {{shards: 2}}`."
+        )
     try:
         return Settings(**(values or {}))
     except ValidationError as cause:
@@ -208,4 +211,6 @@ def _secret(name: str) -> str:
             return Path(path).read_text("utf-8").strip()
         except OSError as cause:
             raise InvalidSettings(f"{name}_FILE names {path}, which cannot be read.") from cause
-    raise InvalidSettings(f"the object store needs credentials: set {name} or {name}_FILE.", field=name)
+    raise InvalidSettings(
+        f"the object store needs credentials: set {name} or {name}_FILE.", field=name
+    )

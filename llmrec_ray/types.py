@@ -87,13 +87,14 @@ class Mix:
     """The trained mix of channels: score = Σ w (neighbours·N + text·t·t) + prior share.
 
     The prior's share of an item with popularity p in [0, 1] is `prior · p · fade / (fade + Σ|w|)`: a longer
-    history shrinks it.
+    history shrinks it. A text asked for pulls like `query` events of weight 1.
     """
 
     neighbours: float
     text: float
     prior: float
     prior_fade: float
+    query: float
 
 
 # ── filters ──────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +191,9 @@ class Coverage:
     shards_total: int
 
     def __and__(self, other: "Coverage") -> "Coverage":
-        return Coverage(min(self.shards_ok, other.shards_ok), max(self.shards_total, other.shards_total))
+        return Coverage(
+            min(self.shards_ok, other.shards_ok), max(self.shards_total, other.shards_total)
+        )
 
     @property
     def complete(self) -> bool:

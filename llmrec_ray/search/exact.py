@@ -91,9 +91,7 @@ def _score_one(
     ]
 
 
-def _neighbour_shares(
-    rows: Rows, events: Sequence[WeightedEvent], row: int, mix: Mix
-) -> Float64s:
+def _neighbour_shares(rows: Rows, events: Sequence[WeightedEvent], row: int, mix: Mix) -> Float64s:
     """What each event adds to one row through neighbours, float64 [events]."""
     shares = np.zeros(len(events))
     for position, event in enumerate(events):
@@ -107,15 +105,14 @@ def _neighbour_shares(
 def near(rows: Rows, queries: Sequence[NearQuery], allowed: Allowed) -> list[list[Candidate]]:
     """The rows nearest to each vector; the score is the cosine, the dot product or minus the distance."""
     vectors = np.stack([query.vector for query in queries])
-    norms = np.sqrt(dots_with_itself(rows.text))
     found: list[list[Candidate]] = []
     for query, product in zip(queries, vectors @ rows.text.T, strict=True):
         length = float(np.linalg.norm(query.vector.astype(np.float64)))
-        rough = _under(query.metric, product.astype(np.float64), norms, length)
+        rough = _under(query.metric, product.astype(np.float64), rows.norms, length)
         slack = 4 * dot_error(rows.text.shape[1], max(length, 1.0))
         close = _near_best(rough, allowed(query.scope), query.scope.limit, slack)
         exact = dots(rows.text[close], query.vector.astype(np.float64))
-        scores = _under(query.metric, exact, norms[close], length)
+        scores = _under(query.metric, exact, rows.norms[close], length)
         found.append(
             [
                 Candidate(rows.ids[row], rows.title(row), _reported(query.metric, value))
@@ -123,11 +120,6 @@ def near(rows: Rows, queries: Sequence[NearQuery], allowed: Allowed) -> list[lis
             ]
         )
     return found
-
-
-def dots_with_itself(vectors: Float32s) -> Float64s:
-    """Squared norms of rows, float64 [rows]."""
-    return np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
 
 
 def _under(metric: Metric, product: Float64s, norms: Float64s, length: float) -> Float64s:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, POPULARITY, ROW, SOURCE, TITLE, VECTOR, WEIGHT
-from llmrec_ray.types import FieldValue, Float32s, Float64s, Ints, Item
+from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,19 @@ class Tables:
     text: pa.Table
     popularity: pa.Table
     neighbours: pa.Table
+
+    def cut(self, kept: Bools) -> "Tables":
+        """The rows that `kept` (bool [rows]) marks; neighbours follow their targets to the new rows."""
+        new_rows = np.cumsum(kept) - 1
+        rows = self.neighbours[ROW].to_numpy()
+        stays = kept[rows]
+        moved = pa.array(new_rows[rows[stays]].astype(np.int32))
+        return Tables(
+            self.items.filter(pa.array(kept)),
+            self.text.filter(pa.array(kept)),
+            self.popularity.filter(pa.array(kept)),
+            self.neighbours.filter(pa.array(stays)).set_column(1, ROW, moved),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +54,13 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim], popularity float64 [rows]."""
+    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim] and their norms, popularity."""
 
     ids: tuple[str, ...]
     row_of: dict[str, int]
     items: pa.Table
     text: Float32s
+    norms: Float64s
     popularity: Float64s
     neighbours: Neighbours
 
@@ -71,12 +85,14 @@ def rows_of(segments: Sequence[Tables], dim: int) -> Rows:
     """Join segments, in order, into the rows of one shard; none gives a shard without rows."""
     items = pa.concat_tables([part.items for part in segments]).combine_chunks()
     ids = tuple(cast(list[str], items[ITEM_ID].to_pylist()))
+    text = np.concatenate([_vectors(part.text, dim) for part in segments])
     popularity = pa.concat_tables([part.popularity for part in segments])
     return Rows(
         ids=ids,
         row_of={item_id: row for row, item_id in enumerate(ids)},
         items=items,
-        text=np.concatenate([_vectors(part.text, dim) for part in segments]),
+        text=text,
+        norms=np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64)),
         popularity=popularity[POPULARITY].to_numpy().astype(np.float64),
         neighbours=_neighbours(segments),
     )
