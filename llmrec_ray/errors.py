@@ -1,30 +1,31 @@
 """Every error that this package raises on purpose, as one tree.
 
     LLMRecError                    internal
-    ├── InvalidInput               invalid_input          the caller sent something that cannot be used
+    ├── InvalidInput               invalid_input          the caller sent something unusable
     │   ├── InvalidFilter          invalid_filter
-    │   ├── InvalidCatalog         invalid_catalog        a catalogue or event file; names file, row and remedy
+    │   ├── InvalidCatalog         invalid_catalog        names file, row and remedy
     │   ├── InvalidSettings        invalid_settings
-    │   └── TooLarge               too_large              a body, a text or a list over its limit
+    │   └── TooLarge               too_large              a body, text or list over its limit
     ├── NotFound                   not_found
     │   ├── ItemNotFound           item_not_found
     │   └── GenerationNotFound     generation_not_found
     ├── Conflict                   conflict
     │   └── EventConflict          event_conflict         the same event id with another body
-    ├── EncoderMismatch            encoder_mismatch       a generation made with another embedding model
-    ├── Corrupt                    corrupt                a stored object does not match its checksum
-    ├── GenerationMissing          generation_missing     a shard does not hold the generation asked for
-    └── Unavailable                unavailable            a part that is needed does not answer
+    ├── EncoderMismatch            encoder_mismatch       a generation of another embedding model
+    ├── Corrupt                    corrupt                an object does not match its checksum
+    ├── GenerationMissing          generation_missing     a shard does not hold the generation
+    └── Unavailable                unavailable            a needed part does not answer
         ├── Overloaded             overloaded             a bounded queue is full
-        ├── StoreUnavailable       store_unavailable      object store: not reachable, no bucket, no access
+        ├── StoreUnavailable       store_unavailable      not reachable, no bucket, no access
         ├── EventStoreUnavailable  event_store_unavailable
         ├── EmbedderUnavailable    embedder_unavailable
         ├── GeneratorUnavailable   generator_unavailable
         ├── SearchUnavailable      search_unavailable     no shard answered
         └── NotReady               not_ready              no generation is loaded yet
 
-A message says what is wrong, which thing it is about, and what to do next. `code` is stable; `serve/api.py`
-alone maps codes to HTTP. `details` hold what a program may want: a field's name, a limit, a key.
+A message says what is wrong, which thing it is about, and what to do next. `code` is stable;
+`serve/api.py` alone maps codes to HTTP. `details` hold what a program may want: a field's name, a
+limit, a key.
 """
 
 
@@ -37,7 +38,9 @@ class LLMRecError(Exception):
         super().__init__(message)
         self.details = details
 
-    def __reduce__(self) -> tuple[object, ...]:  # errors cross replicas, and Ray moves them by pickle
+    def __reduce__(
+        self,
+    ) -> tuple[object, ...]:  # errors cross replicas, and Ray moves them by pickle
         return _rebuild, (type(self), str(self), self.details)
 
 

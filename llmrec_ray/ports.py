@@ -1,8 +1,12 @@
-"""What the library asks of the outside, as Protocols; each has one contract suite in tests/contract."""
+"""What the library asks of the outside, as Protocols; each has one contract suite in
+tests/contract.
+"""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import pyarrow as pa
 
 from llmrec_ray.types import (
     Event,
@@ -19,14 +23,18 @@ from llmrec_ray.types import (
 
 
 class ObjectStore(Protocol):
-    """Named immutable bytes. Keys are relative, `/`-separated; every call may raise `StoreUnavailable`."""
+    """Named immutable bytes. Keys are relative, `/`-separated; every call may raise
+    `StoreUnavailable`.
+    """
 
     def get(self, key: str) -> bytes:
         """The object's bytes; `NotFound` where there is none."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write once: True when this call wrote it, False when the key exists already (then nothing changes)."""
+        """Write once: True when this call wrote it, False when the key exists already (then nothing
+        changes).
+        """
         ...
 
     def exists(self, key: str) -> bool: ...
@@ -61,7 +69,9 @@ class Embedder(Protocol):
 
 
 class QueryEmbedder(Protocol):
-    """The embedding pool as the online half sees it: one query text to a unit vector, float32 [dim]."""
+    """The embedding pool as the online half sees it: one query text to a unit vector, float32
+    [dim].
+    """
 
     async def embed(self, text: str) -> Float32s:
         """Raises `EmbedderUnavailable` where no replica answers before the deadline."""
@@ -69,9 +79,11 @@ class QueryEmbedder(Protocol):
 
 
 class Searcher(Protocol):
-    """The search group: every call goes to the shards, waits for a deadline and says how many answered.
+    """The search group: every call goes to the shards, waits for a deadline and says how many
+    answered.
 
-    Raises `GenerationMissing` where a shard does not hold the generation, `SearchUnavailable` where none answers.
+    Raises `GenerationMissing` where a shard does not hold the generation, `SearchUnavailable` where
+    none answers.
     """
 
     async def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Gathered: ...
@@ -80,7 +92,9 @@ class Searcher(Protocol):
 
     async def near(self, generation: str, query: NearQuery) -> Found: ...
 
-    async def shares(self, generation: str, events: Sequence[WeightedEvent], targets: Float32s) -> Shares:
+    async def shares(
+        self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
+    ) -> Shares:
         """Text shares of the events for targets float32 [targets, dim]."""
         ...
 
@@ -89,7 +103,9 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat prompt with the grammar that its answer must follow (EBNF of xgrammar), and a sampling seed."""
+    """A chat prompt with the grammar that its answer must follow (EBNF of xgrammar), and a sampling
+    seed.
+    """
 
     system: str
     user: str
@@ -116,8 +132,18 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a table of events."""
+
+    accepted: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """A user's newest events, newest first by (time, event_id), at one user version (0: never seen)."""
+    """A user's newest events, newest first by (time, event_id), at one user version (0: never
+    seen).
+    """
 
     user_version: int
     events: tuple[Event, ...]
@@ -133,10 +159,21 @@ class Erasure:
 
 
 class EventStore(Protocol):
-    """Durable events, user versions and shown recommendations; every call may raise `EventStoreUnavailable`."""
+    """Durable events, user versions and shown recommendations; every call may raise
+    `EventStoreUnavailable`.
+    """
 
     def append(self, events: Sequence[Event]) -> Accepted:
-        """Store a batch atomically; an id with the same body is a duplicate, with another one `EventConflict`."""
+        """Store a batch atomically; an id with the same body is a duplicate, with another one
+        `EventConflict`.
+        """
+        ...
+
+    def import_events(self, table: pa.Table, progress: Callable[[int], None]) -> Imported:
+        """Store a table of `schemas.EVENTS_SCHEMA` in batches, each atomic; `progress` gets the rows of each.
+
+        After an error the batches before it are stored: running the import again counts them as duplicates.
+        """
         ...
 
     def user_version(self, user_id: str) -> int: ...

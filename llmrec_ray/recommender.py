@@ -1,7 +1,8 @@
-"""The online half: a question in, ranked items with their evidence out; events in, the next answer changed.
+"""The online half: a question in, ranked items with their evidence out; events in, the next answer
+changed.
 
-Reads as a request runs: user state, gather, score, evidence, explain. An answer is computed from one generation; when
-a shard does not hold it, the call is repeated once on the previous one.
+Reads as a request runs: user state, gather, score, evidence, explain. An answer is computed from
+one generation; when a shard does not hold it, the call is repeated once on the previous one.
 """
 
 import asyncio
@@ -104,9 +105,11 @@ class Recommender:
         self._users = Users(events, searcher, history=history, cached=cached)
 
     async def recommend(self, request: RecommendRequest) -> Recommendations:
-        """Rank the catalogue for a user, a session, a text or all three; a lost shard lowers coverage.
+        """Rank the catalogue for a user, a session, a text or all three; a lost shard lowers
+        coverage.
 
-        Raises `InvalidFilter`, `NotReady`, `SearchUnavailable`, and `EmbedderUnavailable` where a text is given.
+        Raises `InvalidFilter`, `NotReady`, `SearchUnavailable`, and `EmbedderUnavailable` where a
+        text is given.
         """
         answer = await self._pinned(lambda manifest: self._recommend(request, manifest))
         self._shown.add(request.user_id, answer)
@@ -149,10 +152,11 @@ class Recommender:
         return await self._pinned(ask)
 
     async def learn(self, events: Sequence[Event]) -> Learned:
-        """Store events durably; those for items that the catalogue does not have are rejected one by one.
+        """Store events durably; those for items that the catalogue does not have are rejected one
+        by one.
 
-        While a shard is lost its items cannot be told from unknown ones, and their events are accepted.
-        Raises `EventConflict`, `EventStoreUnavailable`.
+        While a shard is lost its items cannot be told from unknown ones, and their events are
+        accepted. Raises `EventConflict`, `EventStoreUnavailable`.
         """
         unknown = await self._unknown({event.item_id for event in events})
         rejected = tuple(
@@ -173,7 +177,8 @@ class Recommender:
     async def explain(
         self, answer: Recommendations, *, how: How, limit: int
     ) -> AsyncIterator[Piece | Explanation]:
-        """Sentences for the first `limit` items of an answer that carries evidence, as they are spoken.
+        """Sentences for the first `limit` items of an answer that carries evidence, as they are
+        spoken.
 
         Pieces of different items interleave; each item ends with its `Explanation`.
         """
@@ -299,6 +304,27 @@ class _Asked:
     coverages: Sequence[Coverage]
 
 
+async def _interleaved(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[T]:
+    """Values of all streams as they come; leaving early, or one failing, stops every stream."""
+    arrived: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+
+    async def forward(stream: AsyncIterator[T]) -> None:
+        async for value in stream:
+            arrived.put_nowait((value,))
+
+    tasks = [asyncio.create_task(forward(stream)) for stream in streams]
+    all_done = asyncio.gather(*tasks)
+    all_done.add_done_callback(lambda _: arrived.put_nowait(None))
+    try:
+        while (value := await arrived.get()) is not None:
+            yield value[0]
+        await all_done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _check(condition: Filter | None, manifest: Manifest) -> None:
     if condition is not None:
         validate_filter(condition, {name: spec.kind for name, spec in manifest.fields.items()})
@@ -327,7 +353,9 @@ def _apart(
     spoken: float,
     titles: Mapping[str, str],
 ) -> Evidence:
-    """One candidate's shares, largest first; what they leave of the score was on a shard that is lost."""
+    """One candidate's shares, largest first; what they leave of the score was on a shard that is
+    lost.
+    """
     both = text_shares + _part(candidate.neighbour_shares)
     shares = [
         EventShare(

@@ -1,7 +1,8 @@
 """Arrow schemas: the column names of every stored table.
 
-The objects of one segment are row-aligned and sorted by (bucket, item_id); `neighbours` alone is not row-aligned:
-it is keyed by source item and points at rows of the segment, since neighbour lists are sharded by target.
+The objects of one segment are row-aligned and sorted by (bucket, item_id); `neighbours` alone is
+not row-aligned: it is keyed by source item and points at rows of the segment, since neighbour lists
+are sharded by target.
 """
 
 import pyarrow as pa
@@ -28,7 +29,9 @@ ARROW_KINDS: dict[FieldKind, pa.DataType] = {
 
 
 def items_schema(fields: dict[str, FieldKind]) -> pa.Schema:
-    """item_id, title, then `field.NAME` for every field of the catalogue (null where an item has none)."""
+    """item_id, title, then `field.NAME` for every field of the catalogue (null where an item has
+    none).
+    """
     columns = [pa.field(ITEM_ID, pa.string()), pa.field(TITLE, pa.string())]
     columns += [pa.field(FIELD_PREFIX + name, ARROW_KINDS[kind]) for name, kind in fields.items()]
     return pa.schema(columns)

@@ -1,8 +1,9 @@
-"""The settings tree: from a YAML file or Serve's `args`, overridden by `LLMREC_…` environment variables.
+"""The settings tree: from a YAML file or Serve's `args`, overridden by `LLMREC_…` environment
+variables.
 
 The only module that reads the environment. Nested names join with two underscores:
-`LLMREC_OBJECT_STORE__URL=s3://bucket/prefix`. Credentials come from the environment or from files alone
-(`credentials`), never from this tree, so the tree can be logged and passed around.
+`LLMREC_OBJECT_STORE__URL=s3://bucket/prefix`. Credentials come from the environment or from files
+alone (`credentials`), never from this tree, so the tree can be logged and passed around.
 """
 
 import os
@@ -50,7 +51,9 @@ class EventStoreSettings(Section):
 
 
 class EmbeddingSettings(Section):
-    """Which encoder makes text vectors; a preset name, a hub name, a folder, or `package:module/path`."""
+    """Which encoder makes text vectors; a preset name, a hub name, a folder, or
+    `package:module/path`.
+    """
 
     model: str = "all-MiniLM-L6-v2"
     query_prefix: str | None = None
@@ -65,7 +68,9 @@ class EmbeddingSettings(Section):
 
 
 class LearningSettings(Section):
-    """How neighbours and the prior are learned, and how channels are mixed; stored in the generation."""
+    """How neighbours and the prior are learned, and how channels are mixed; stored in the
+    generation.
+    """
 
     event_weights: dict[EventType, float] = {
         "view": 0.2,
@@ -91,7 +96,9 @@ class LearningSettings(Section):
 
 
 class SearchSettings(Section):
-    """The search group: how many shards, how long a caller waits, how often replicas look for a generation."""
+    """The search group: how many shards, how long a caller waits, how often replicas look for a
+    generation.
+    """
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 2
     deadline_s: Seconds = 1.0
@@ -153,7 +160,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # noqa: ARG003 the signature is pydantic-settings'
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
@@ -165,7 +172,9 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Settings from a YAML file (optional; `LLMREC_SETTINGS` names it otherwise) and the environment."""
+    """Settings from a YAML file (optional; `LLMREC_SETTINGS` names it otherwise) and the
+    environment.
+    """
     source = path or (Path(named) if (named := os.environ.get("LLMREC_SETTINGS")) else None)
     try:
         values = yaml.safe_load(source.read_text("utf-8")) if source else {}

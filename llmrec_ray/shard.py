@@ -1,7 +1,9 @@
-"""One shard of the search group: a manifest in, the shard's rows loaded; queries in, its best candidates out.
+"""One shard of the search group: a manifest in, the shard's rows loaded; queries in, its best
+candidates out.
 
-The other half of the online path: `recommender` asks, a shard answers. It holds at most two generations, so that a
-request pinned to the previous one is still answered while the callers move on.
+The other half of the online path: `recommender` asks, a shard answers. It holds at most two
+generations, so that a request pinned to the previous one is still answered while the callers move
+on.
 """
 
 from collections import OrderedDict
@@ -69,7 +71,9 @@ class Shard:
             return tuple(self._loaded)
 
     def prepare(self, manifest: Manifest) -> None:
-        """Load a generation's rows; raises `Corrupt` or `StoreUnavailable` and then keeps what it had."""
+        """Load a generation's rows; raises `Corrupt` or `StoreUnavailable` and then keeps what it
+        had.
+        """
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]

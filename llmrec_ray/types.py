@@ -34,7 +34,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a user did to an item; `time` is timezone-aware UTC, `value` goes with a rating, `text` with a review."""
+    """What a user did to an item; `time` is timezone-aware UTC, `value` goes with a rating, `text`
+    with a review.
+    """
 
     event_id: str
     user_id: str
@@ -48,10 +50,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventWeights:
-    """How much an event counts, and how that fades with newer events (trained, kept in the generation).
+    """How much an event counts, and how that fades with newer events (trained, kept in the
+    generation).
 
-    A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the middle, -1 at
-    the bottom. Each newer event of the same user multiplies the weight by `recency` (0 < recency ≤ 1).
+    A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the
+    middle, -1 at the bottom. Each newer event of the same user multiplies the weight by `recency`
+    (0 < recency ≤ 1).
     """
 
     by_type: Mapping[EventType, float]
@@ -72,7 +76,9 @@ class WeightedEvent:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's fold at one user version: newest event first; `seen` holds every item of the history."""
+    """A user's fold at one user version: newest event first; `seen` holds every item of the
+    history.
+    """
 
     user_version: int
     events: tuple[WeightedEvent, ...] = ()
@@ -86,8 +92,8 @@ class UserState:
 class Mix:
     """The trained mix of channels: score = Σ w (neighbours·N + text·t·t) + prior share.
 
-    The prior's share of an item with popularity p in [0, 1] is `prior · p · fade / (fade + Σ|w|)`: a longer
-    history shrinks it. A text asked for pulls like `query` events of weight 1.
+    The prior's share of an item with popularity p in [0, 1] is `prior · p · fade / (fade + Σ|w|)`:
+    a longer history shrinks it. A text asked for pulls like `query` events of weight 1.
     """
 
     neighbours: float
@@ -150,7 +156,9 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` = the user's factor of popularity."""
+    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` = the user's factor of
+    popularity.
+    """
 
     events: tuple[WeightedEvent, ...]
     vector: Float64s
@@ -172,7 +180,8 @@ class NearQuery:
 class Candidate:
     """One scored item, larger is better; with parts, also what its score is made of.
 
-    `neighbour_shares` float64 [events of the query]; `vector` float32 [dim], the item's text vector.
+    `neighbour_shares` float64 [events of the query]; `vector` float32 [dim], the item's text
+    vector.
     """
 
     item_id: str
@@ -218,7 +227,9 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Text shares, float64 [events, targets], of the events whose items answered shards own (others 0)."""
+    """Text shares, float64 [events, targets], of the events whose items answered shards own (others
+    0).
+    """
 
     text: Float64s
     coverage: Coverage
@@ -272,7 +283,9 @@ class EventShare:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A score taken apart: score = Σ share + prior (tolerance 1e-6, relative). Largest |share| first."""
+    """A score taken apart: score = Σ share + prior (tolerance 1e-6, relative). Largest |share|
+    first.
+    """
 
     shares: tuple[EventShare, ...]
     prior: float

@@ -58,7 +58,9 @@ class ObjectRef(Record):
 
 
 class Segment(Record):
-    """The rows of buckets [first_bucket, end_bucket); `objects` maps `items` and each channel's name."""
+    """The rows of buckets [first_bucket, end_bucket); `objects` maps `items` and each channel's
+    name.
+    """
 
     first_bucket: int
     end_bucket: int

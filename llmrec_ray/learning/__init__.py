@@ -1,0 +1,1 @@
+"""Events in, what the score adds up out: neighbours and popularity."""

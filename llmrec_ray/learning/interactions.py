@@ -9,7 +9,9 @@ import numpy as np
 from llmrec_ray.types import Event, Float64s, Ints
 
 LONGEST_HISTORY = 500
-"""Events of a user beyond the newest ones are left out: co-occurrence grows with the square of a history."""
+"""Events of a user beyond the newest ones are left out: co-occurrence grows with the square of a
+history.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Interactions:
 def interactions(histories: Iterable[Sequence[tuple[int, float]]], item_count: int) -> Interactions:
     """From each user's (item code, weight) pairs, oldest first.
 
-    Weights of one item add up; an item counts at its newest event, and only while its sum is positive.
+    Weights of one item add up; an item counts at its newest event, and only while its sum is
+    positive.
     """
     users: list[int] = []
     items: list[int] = []

@@ -1,9 +1,11 @@
-"""Interactions in, a sparse list of neighbours for every item out: what goes together, and what follows what.
+"""Interactions in, a sparse list of neighbours for every item out: what goes together, and what
+follows what.
 
 N[source, target] = (1 - s) · cosine + s · transition, where
-- cosine(j, i) = Σ_u w_uj w_ui / (‖w_j‖ ‖w_i‖ + shrinkage): item-kNN with shrinkage (Sarwar et al. 2001; the shrinkage
-  term as in Ferrari Dacrema et al. 2019), which keeps pairs seen by few users small;
-- transition(j, i) = Σ 1/d over users who took i as the d-th item after j (d ≤ window), over (count_j + shrinkage).
+- cosine(j, i) = Σ_u w_uj w_ui / (‖w_j‖ ‖w_i‖ + shrinkage): item-kNN (Sarwar et al. 2001) with
+  the shrinkage of Ferrari Dacrema et al. 2019, which keeps pairs seen by few users small;
+- transition(j, i) = Σ 1/d over users who took i as the d-th item after j (d ≤ window), divided by
+  (count_j + shrinkage).
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSettings:
-    """`most` lists an item's largest neighbours; a pair seen by fewer than `min_support` users is left out."""
+    """`most` lists an item's largest neighbours; a pair seen by fewer than `min_support` users is
+    left out.
+    """
 
     most: int
     min_support: int
@@ -31,7 +35,9 @@ class NeighbourSettings:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourList:
-    """N as triplets: item codes int64 [pairs], weights float64 [pairs]; by source, larger weights first."""
+    """N as triplets: item codes int64 [pairs], weights float64 [pairs]; by source, larger weights
+    first.
+    """
 
     sources: Ints
     targets: Ints
@@ -75,7 +81,9 @@ def _cosines(
 
 
 def _transitions(data: Interactions, settings: NeighbourSettings) -> sp.csr_matrix:
-    """transition(j, i) for all pairs, [items, items]; pairs of one user only, nearer ones weigh more."""
+    """transition(j, i) for all pairs, [items, items]; pairs of one user only, nearer ones weigh
+    more.
+    """
     total = sp.csr_matrix((data.item_count, data.item_count))
     for distance in range(1, min(settings.window, len(data.items) - 1) + 1):
         same = data.users[distance:] == data.users[:-distance]

@@ -1,7 +1,9 @@
-"""Order-free arithmetic: the same sums bit for bit, whatever the order, the batch or the number of shards.
+"""Order-free arithmetic: the same sums bit for bit, whatever the order, the batch or the number of
+shards.
 
-Terms are rounded to a grid of powers of two before they are added in float64. As long as a sum stays below 2^53 grid
-steps every partial sum is exact, so addition is associative: 2^23 for gathered vectors, 2^13 for dot products.
+Terms are rounded to a grid of powers of two before they are added in float64. As long as a sum
+stays below 2^53 grid steps every partial sum is exact, so addition is associative: 2^23 for
+gathered vectors, 2^13 for dot products.
 """
 
 import numpy as np

@@ -1,4 +1,6 @@
-"""Filters over item fields: checked against the catalogue's fields, then turned into a mask over rows."""
+"""Filters over item fields: checked against the catalogue's fields, then turned into a mask over
+rows.
+"""
 
 from collections.abc import Mapping
 
@@ -23,15 +25,15 @@ def validate_filter(condition: Filter, fields: Mapping[str, FieldKind]) -> None:
             number = _kind(name, fields) == "number"
             for value in values:
                 if isinstance(value, str) == number:
+                    holds = "numbers" if number else "texts"
                     raise InvalidFilter(
-                        f"field {name!r} holds {'numbers' if number else 'texts'}, and {value!r} is not one.",
-                        field=name,
+                        f"field {name!r} holds {holds}, and {value!r} is not one.", field=name
                     )
         case Range(name):
             if _kind(name, fields) != "number":
+                numbers = _names(fields, number=True)
                 raise InvalidFilter(
-                    f"field {name!r} is not a number; ranges work on: {_names(fields, number=True)}.",
-                    field=name,
+                    f"field {name!r} is not a number; ranges work on: {numbers}.", field=name
                 )
 
 

@@ -21,7 +21,9 @@ class Tables:
     neighbours: pa.Table
 
     def cut(self, kept: Bools) -> "Tables":
-        """The rows that `kept` (bool [rows]) marks; neighbours follow their targets to the new rows."""
+        """The rows that `kept` (bool [rows]) marks; neighbours follow their targets to the new
+        rows.
+        """
         new_rows = np.cumsum(kept) - 1
         rows = self.neighbours[ROW].to_numpy()
         stays = kept[rows]
@@ -36,7 +38,9 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """N keyed by source item: rows and weights of `sources[s]` at `starts[s]:starts[s + 1]`, rows ascending."""
+    """N keyed by source item: rows and weights of `sources[s]` at `starts[s]:starts[s + 1]`, rows
+    ascending.
+    """
 
     sources: dict[str, int]
     starts: Ints
@@ -44,7 +48,9 @@ class Neighbours:
     weights: Float64s
 
     def of(self, source: str) -> tuple[Ints, Float64s]:
-        """The rows that list `source` as their neighbour, and the weights; both empty where none does."""
+        """The rows that list `source` as their neighbour, and the weights; both empty where none
+        does.
+        """
         position = self.sources.get(source)
         if position is None:
             return self.rows[:0], self.weights[:0]
@@ -54,7 +60,9 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim] and their norms, popularity."""
+    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim] and their norms,
+    popularity.
+    """
 
     ids: tuple[str, ...]
     row_of: dict[str, int]

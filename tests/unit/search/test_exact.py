@@ -80,18 +80,13 @@ def test_the_number_of_shards_and_the_order_of_events_change_no_bit(
     order.shuffle(shuffled)
     whole = tables(60)
     parts = [rows_of([whole.cut(np.arange(60) % shards == n)], DIM) for n in range(shards)]
-    [alone] = exact.score(
-        rows_of([whole], DIM), [query(rows_of([whole], DIM), history)], MIX, everything_of
-    )
+    joined = rows_of([whole], DIM)
+    [alone] = exact.score(joined, [query(joined, history)], MIX, everything(joined))
     vector = sum((exact.gather(part, shuffled, MIX) for part in parts), np.zeros(DIM))
     asked = ScoreQuery(tuple(shuffled), vector, 0.2, Scope(10))
     lists = [exact.score(part, [asked], MIX, everything(part))[0] for part in parts]
     found = merge(lists, 10)
     assert [(c.item_id, c.score) for c in found] == [(c.item_id, c.score) for c in alone]
-
-
-def everything_of(scope: Scope) -> np.ndarray:
-    return np.ones(60, dtype=np.bool_)
 
 
 def test_a_query_scores_the_same_alone_and_in_a_batch(rows: Callable[..., Rows]) -> None:
