@@ -82,7 +82,7 @@ class Learned:
 
 
 class Recommender:
-    """Answers from one generation at a time; holds the caches of users, and nothing that must last."""
+    """Answers from one generation at a time; holds caches, and nothing that must last."""
 
     def __init__(
         self,
@@ -255,14 +255,14 @@ class Recommender:
         cited = {
             share.item_id
             for item in explained
-            for share in _evidence_of(item).shares[: self._explainer.evidence]
+            for share in _part(item.evidence).shares[: self._explainer.evidence]
             if share.item_id is not None
         }
         looked = await self._searcher.lookup(answer.generation, list({*ids, *cited}))
         return [
             facts_of(
                 looked.items.get(item.item_id) or Item(item.item_id, item.title),
-                _evidence_of(item),
+                _part(item.evidence),
                 looked.items,
                 self._explainer.evidence,
             )
@@ -296,7 +296,7 @@ class Recommender:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What pulls an answer: events, their gathered vector float64 [dim], the text's addend to it."""
+    """What pulls an answer: events, their sum float64 [dim], the text's addend to it."""
 
     events: tuple[WeightedEvent, ...]
     vector: Float64s
@@ -306,19 +306,27 @@ class _Asked:
 
 async def _interleaved(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[T]:
     """Values of all streams as they come; leaving early, or one failing, stops every stream."""
-    arrived: asyncio.Queue[tuple[T] | None] = asyncio.Queue()
+    arrived: asyncio.Queue[tuple[T] | Exception | None] = asyncio.Queue()
 
     async def forward(stream: AsyncIterator[T]) -> None:
-        async for value in stream:
-            arrived.put_nowait((value,))
+        try:
+            async for value in stream:
+                arrived.put_nowait((value,))
+            arrived.put_nowait(None)
+        except Exception as failure:  # noqa: BLE001 raised again where the values are read
+            arrived.put_nowait(failure)
 
     tasks = [asyncio.create_task(forward(stream)) for stream in streams]
-    all_done = asyncio.gather(*tasks)
-    all_done.add_done_callback(lambda _: arrived.put_nowait(None))
+    running = len(tasks)
     try:
-        while (value := await arrived.get()) is not None:
-            yield value[0]
-        await all_done
+        while running:
+            match await arrived.get():
+                case None:
+                    running -= 1
+                case Exception() as failure:
+                    raise failure
+                case (value,):
+                    yield value
     finally:
         for task in tasks:
             task.cancel()
@@ -339,7 +347,7 @@ def _no_item(item_id: str, coverage: Coverage) -> ItemNotFound | SearchUnavailab
 
 
 def _prior_factor(asked: _Asked, manifest: Manifest) -> float:
-    """prior · fade / (fade + Σ|w|); the sum is exact, so it does not depend on the order of events."""
+    """prior · fade / (fade + Σ|w|), with an exact sum: the order of events does not matter."""
     mix = manifest.mix
     pull = math.fsum(abs(event.weight) for event in asked.events)
     pull += mix.query if asked.text is not None else 0.0
@@ -402,8 +410,9 @@ def _answer(
 
 
 def _part(part: T | None) -> T:
+    """What an answer with parts must hold."""
     if part is None:
-        raise TypeError("a query with parts was answered without them")
+        raise TypeError("an answer with parts came without them")
     return part
 
 

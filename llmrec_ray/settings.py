@@ -160,13 +160,13 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
 
     @classmethod
-    def settings_customise_sources(  # noqa: ARG003 the signature is pydantic-settings'
+    def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 the signature is pydantic-settings'
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # the environment wins over the file
 
@@ -180,7 +180,7 @@ def load_settings(path: Path | None = None) -> Settings:
         values = yaml.safe_load(source.read_text("utf-8")) if source else {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
         raise InvalidSettings(
-            f"cannot read settings from {source}: {cause}. Check the path, and that it is UTF-8 YAML."
+            f"cannot read settings from {source}: {cause}. It must be a UTF-8 YAML file."
         ) from cause
     if not isinstance(values or {}, dict):
         raise InvalidSettings(

@@ -25,7 +25,7 @@ ExplanationSource = Literal["llm", "template"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: `fields` maps a name to a text, a number in its original scale, or a tuple of tags."""
+    """One item: `fields` maps a name to a text, a number in its own scale, or a tuple of tags."""
 
     item_id: str
     title: str
@@ -219,7 +219,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Σ of the history's text vectors, each scaled by γ w and rounded to the grid: float64 [dim]."""
+    """Σ grid(γ w t) over the history's text vectors: float64 [dim]."""
 
     vector: Float64s
     coverage: Coverage
@@ -271,7 +271,7 @@ class RecommendRequest:
 
 @dataclass(frozen=True, slots=True)
 class EventShare:
-    """What one event adds to one item's score; the query text counts as an event of type `query`."""
+    """What one event adds to one item's score; a text asked for is an event of type `query`."""
 
     event_id: str
     item_id: str | None

@@ -23,7 +23,7 @@ NOBODY = UserState(user_version=0)
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: the fold, and Σ grid(γ w t) over it, float64 [dim], from the shards that answered."""
+    """Who asks: the fold, and Σ grid(γ w t) over it, float64 [dim], from shards that answered."""
 
     generation: str
     state: UserState
@@ -78,6 +78,6 @@ class Users:
 
 
 def _answers(known: Asker, version: int, manifest: Manifest) -> bool:
-    """Whether a remembered asker is what would be gathered now; one with a missing shard never is."""
+    """Whether a remembered asker is what would be gathered now; never with a missing shard."""
     current = known.state.user_version == version and known.generation == manifest.generation
     return current and (known.coverage is None or known.coverage.complete)

@@ -1,4 +1,4 @@
-"""Stored tables of one or more segments in, the rows that one shard owns out: what a scorer reads."""
+"""Stored tables of segments in, the rows that one shard owns out: what a scorer reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
