@@ -1,0 +1,1 @@
+"""What users did and what they were shown: the event store, the fold, the log of answers."""

@@ -1,0 +1,78 @@
+"""The tables of the event store, as SQLAlchemy Core definitions for SQLite and PostgreSQL.
+
+    events            what users did; an event id is stored once
+    user_versions     one counter a user, which outlives the user's events; keyed by a digest,
+                      so that a forgotten user's id can be read nowhere
+    recommendations   what was shown, until it expires
+    schema_version    one row: which release's tables these are
+
+Times are microseconds since 1970 UTC, exact and ordered alike on both databases.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+# Byte order, as Python sorts strings: the order of a scan must not depend on a server's locale.
+_Key = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite counts by itself in INTEGER primary keys alone.
+_Counter = BigInteger().with_variant(Integer(), "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("received", _Counter, primary_key=True, autoincrement=True),
+    Column("event_id", _Key, nullable=False, unique=True),
+    Column("user_id", _Key, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("value", Double),
+    Column("text", Text),
+    Column("time_us", BigInteger, nullable=False),
+    Column("recommendation_id", Text),
+    Column("body", LargeBinary, nullable=False),
+    Index("events_of_user", "user_id", "time_us", "event_id"),
+    sqlite_autoincrement=True,  # an erased event's number is never given out again
+)
+
+user_versions = Table(
+    "user_versions",
+    metadata,
+    Column("user_key", LargeBinary, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    # The version that forgetting the user last made: an answer computed before it is not recorded.
+    Column("erased", BigInteger, nullable=False),
+)
+
+recommendations = Table(
+    "recommendations",
+    metadata,
+    Column("recommendation_id", _Key, primary_key=True),
+    Column("user_id", Text),
+    Column("generation", Text, nullable=False),
+    Column("user_version", BigInteger),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+    Index("recommendations_of_user", "user_id"),
+    Index("recommendations_by_expiry", "expires_us"),
+)
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
