@@ -60,6 +60,9 @@ UNATTRIBUTED = "unattributed"
 
 TOLERANCE = 1e-9
 
+CITABLE = 8
+"""Events of an item that an explanation may choose from: its largest positive shares."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -221,12 +224,12 @@ class Recommender:
             gathered = await self._searcher.gather(manifest.generation, visited)
             events, vector = (*events, *visited), vector + gathered.vector
             coverages.append(gathered.coverage)
-        text = None
+        spoken = None
         if request.text is not None:
             embedded = await self._embedder.embed(request.text)
-            text = scaled(embedded, manifest.mix.query, manifest.mix)
-            vector = vector + text
-        return _Asked(events, vector, text, coverages)
+            spoken = _Spoken(request.text, scaled(embedded, manifest.mix.query, manifest.mix))
+            vector = vector + spoken.addend
+        return _Asked(events, vector, spoken, coverages)
 
     async def _evidence(
         self, found: Found, asked: "_Asked", manifest: Manifest
@@ -241,24 +244,18 @@ class Recommender:
             self._searcher.lookup(manifest.generation, ids),
         )
         titles = {item_id: item.title for item_id, item in looked.items.items()}
-        spoken = np.zeros(len(targets)) if asked.text is None else dots(targets, asked.text)
         return {
-            candidate.item_id: _apart(
-                candidate, asked.events, shares.text[:, at], float(spoken[at]), titles
-            )
+            candidate.item_id: _apart(candidate, asked, shares.text[:, at], titles)
             for at, candidate in enumerate(found.candidates)
         }
 
     async def _facts(self, answer: Recommendations, limit: int) -> list[Facts]:
         explained = [item for item in answer.items[:limit] if item.evidence is not None]
-        ids = [item.item_id for item in explained]
-        cited = {
-            share.item_id
-            for item in explained
-            for share in _part(item.evidence).shares[: self._explainer.evidence]
-            if share.item_id is not None
-        }
-        looked = await self._searcher.lookup(answer.generation, list({*ids, *cited}))
+        ids = {item.item_id for item in explained}
+        for item in explained:
+            for_it = [s for s in _part(item.evidence).shares if s.item_id and s.share > 0]
+            ids |= {share.item_id for share in for_it[:CITABLE] if share.item_id}
+        looked = await self._searcher.lookup(answer.generation, sorted(ids))
         return [
             facts_of(
                 looked.items.get(item.item_id) or Item(item.item_id, item.title),
@@ -295,12 +292,20 @@ class Recommender:
 
 
 @dataclass(frozen=True, slots=True)
+class _Spoken:
+    """The text asked for, and its addend to the query vector, float64 [dim]."""
+
+    text: str
+    addend: Float64s
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
-    """What pulls an answer: events, their sum float64 [dim], the text's addend to it."""
+    """What pulls an answer: events, and the sum of all that pulls, float64 [dim]."""
 
     events: tuple[WeightedEvent, ...]
     vector: Float64s
-    text: Float64s | None
+    spoken: _Spoken | None
     coverages: Sequence[Coverage]
 
 
@@ -350,16 +355,12 @@ def _prior_factor(asked: _Asked, manifest: Manifest) -> float:
     """prior · fade / (fade + Σ|w|), with an exact sum: the order of events does not matter."""
     mix = manifest.mix
     pull = math.fsum(abs(event.weight) for event in asked.events)
-    pull += mix.query if asked.text is not None else 0.0
+    pull += mix.query if asked.spoken is not None else 0.0
     return mix.prior * mix.prior_fade / (mix.prior_fade + pull)
 
 
 def _apart(
-    candidate: Candidate,
-    events: Sequence[WeightedEvent],
-    text_shares: Float64s,
-    spoken: float,
-    titles: Mapping[str, str],
+    candidate: Candidate, asked: _Asked, text_shares: Float64s, titles: Mapping[str, str]
 ) -> Evidence:
     """One candidate's shares, largest first; what they leave of the score was on a shard that is
     lost.
@@ -369,10 +370,11 @@ def _apart(
         EventShare(
             event.event_id, event.item_id, titles.get(event.item_id), event.type, share, event.value
         )
-        for event, share in zip(events, both.tolist(), strict=True)
+        for event, share in zip(asked.events, both.tolist(), strict=True)
     ]
-    if spoken:
-        shares.append(EventShare(QUERY, None, None, QUERY, spoken))
+    if asked.spoken is not None:
+        share = float(dots(_part(candidate.vector)[np.newaxis], asked.spoken.addend)[0])
+        shares.append(EventShare(QUERY, None, asked.spoken.text, QUERY, share))
     left = candidate.score - candidate.prior - math.fsum(share.share for share in shares)
     if abs(left) > TOLERANCE * max(abs(candidate.score), 1.0):
         shares.append(EventShare(UNATTRIBUTED, None, None, UNATTRIBUTED, left))

@@ -82,12 +82,12 @@ class LearningSettings(Section):
         "purchase": 1.0,
     }
     rating_scale: tuple[float, float] = (1.0, 5.0)
-    recency: float = Field(default=0.95, gt=0, le=1)
+    recency: float = Field(default=0.85, gt=0, le=1)
     neighbours: Count = 50
     min_support: Count = 1
-    shrinkage: float = Field(default=20.0, ge=0)
+    shrinkage: float = Field(default=10.0, ge=0)
     transition_window: int = Field(default=10, ge=0)
-    transition_share: float = Field(default=0.3, ge=0, le=1)
+    transition_share: float = Field(default=0.5, ge=0, le=1)
     mix_neighbours: float = Field(default=1.0, ge=0)
     mix_text: float = Field(default=0.1, ge=0)
     mix_prior: float = Field(default=0.3, ge=0)

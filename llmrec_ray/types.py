@@ -60,7 +60,7 @@ class EventWeights:
 
     by_type: Mapping[EventType, float]
     rating_scale: tuple[float, float] = (1.0, 5.0)
-    recency: float = 0.95
+    recency: float = 0.85
 
 
 @dataclass(frozen=True, slots=True)

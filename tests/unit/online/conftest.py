@@ -1,0 +1,134 @@
+"""The whole online half in one process, on real parts: folder store, SQLite, hashing encoder."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from llmrec_ray.embedding.hashing import HashingEmbedder
+from llmrec_ray.explain.explainer import Explainer
+from llmrec_ray.feedback.events import SqlEventStore, open_event_store
+from llmrec_ray.feedback.log import ShownLog
+from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.recommender import Recommender
+from llmrec_ray.settings import LearningSettings
+from llmrec_ray.shard import LocalShards, Shard
+from llmrec_ray.storage.local import FolderStore
+from llmrec_ray.types import Event, EventType, Float32s
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WORDS = ("space", "love", "war", "music", "crime", "family", "robot", "ocean")
+
+
+class Encoder:
+    """The hashing encoder as the query side of the pool."""
+
+    def __init__(self) -> None:
+        self.model = HashingEmbedder(dim=64)
+
+    async def embed(self, text: str) -> Float32s:
+        return self.model.queries([text])[0]
+
+
+@dataclass
+class House:
+    """A running library: what a request meets, and the stores behind it."""
+
+    recommender: Recommender
+    events: SqlEventStore
+    objects: FolderStore
+    manifest: Manifest
+    shards: list[Shard]
+    pinned: Pinned
+    shown: ShownLog
+
+    def did(self, user: str, item: str, kind: EventType = "like", *, at: int = 0) -> Event:
+        """An event, `at` minutes after the start."""
+        return Event(
+            event_id=f"{user}-{item}-{kind}-{at}",
+            user_id=user,
+            item_id=item,
+            type=kind,
+            time=START + timedelta(minutes=at),
+        )
+
+
+def catalogue(folder: Path, items: int = 40) -> Path:
+    """Films about two words each, and twelve users who like films about one word."""
+    lines = ["id,title,genres,year,plot"]
+    for n in range(items):
+        first, second = WORDS[n % 8], WORDS[(n // 8) % 8]
+        lines.append(f"f{n:02},Film {n},{first}|{second},{1980 + n},A story of {first} and {second}.")
+    (folder / "films.csv").write_text("\n".join(lines) + "\n")
+    likes = ["user,item,time"]
+    for user in range(12):
+        likes += [f"u{user},f{user % 8 + 8 * k:02},{1_000_000 + 100 * user + k}" for k in range(4)]
+    (folder / "likes.csv").write_text("\n".join(likes) + "\n")
+    description = folder / "films.yaml"
+    description.write_text(
+        """
+files: films.csv
+columns: {id: id, title: title, text: [plot], tags: [genres], numbers: [year]}
+events:
+  files: likes.csv
+  columns: {user: user, item: item, time: time}
+  type: like
+"""
+    )
+    return description
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """house(shards=2): ingest the small catalogue and stand everything up on it."""
+    opened: list[SqlEventStore] = []
+    logs: list[ShownLog] = []
+
+    def make(shards: int = 2, name: str = "house") -> House:
+        folder = tmp_path / name
+        folder.mkdir()
+        objects = FolderStore(folder / "objects")
+        events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
+        opened.append(events)
+        encoder = Encoder()
+        made = ingest(
+            catalogue(folder),
+            Sources(objects, events, "test"),
+            embed=encoder.model.passages,
+            encoder=encoder.model.info,
+            learning=LearningSettings(),
+            rejected=folder / "rejected",
+            progress=lambda stage, done, size: None,
+        )
+        group = [Shard(objects, n, shards) for n in range(shards)]
+        for shard in group:
+            shard.prepare(made.manifest)
+        pinned = Pinned()
+        pinned.offer(made.manifest, [frozenset(shard.held) for shard in group])
+        shown = ShownLog(events, capacity=100)
+        logs.append(shown)
+        recommender = Recommender(
+            generations=pinned,
+            searcher=LocalShards(group),
+            embedder=encoder,
+            events=events,
+            shown=shown,
+            explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
+        )
+        return House(recommender, events, objects, made.manifest, group, pinned, shown)
+
+    yield make
+    for shown in logs:
+        shown.close()
+    for events in opened:
+        events.close()
+
+
+@pytest.fixture
+def run() -> Callable[..., object]:
+    return asyncio.run
