@@ -1,0 +1,1 @@
+"""Catalogue in: described files → clean items, their passage texts, past events."""
