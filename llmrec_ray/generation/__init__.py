@@ -1,0 +1,1 @@
+"""Generations: from what was learned to immutable, activated objects, and back."""
