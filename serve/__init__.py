@@ -1,0 +1,1 @@
+"""Everything that runs on Ray: one thin deployment per component, bound by `serve/app.py`."""

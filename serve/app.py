@@ -1,0 +1,198 @@
+"""Settings in, the Serve application out: the only file that builds objects from settings and binds deployments."""
+
+# No `from __future__ import annotations` here: Serve validates `args` with the annotation of `build`, as a class.
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from llmrec_ray.embedding.encoder import SentenceTransformerEmbedder
+from llmrec_ray.explain.explainer import Explainer
+from llmrec_ray.feedback.events import open_event_store
+from llmrec_ray.feedback.log import ShownLog
+from llmrec_ray.generation.follow import Follower
+from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.models import local_model
+from llmrec_ray.ports import Embedder, EventStore, ObjectStore, Prompt
+from llmrec_ray.recommender import Recommender
+from llmrec_ray.settings import Settings, credentials
+from llmrec_ray.storage import open_store
+from serve.api import Service, create_app
+from serve.embedder import EmbedderReplica
+from serve.generations import StoredGenerations
+from serve.generator import GeneratorReplica
+from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
+from serve.hedging import Hedged
+from serve.mailbox import Mailbox, Send, Sharing
+from serve.shards import ShardReplica, ShardState
+from serve.watch import PROBE_S, Probes, Watch
+
+
+def build(settings: Settings) -> Application:
+    """One deployment per shard (`shard-0` …), `embedder`, `generator`, and the ingress `api`."""
+    shards = [_shard(settings, shard) for shard in range(settings.search.shards)]
+    return serve.deployment(name="api")(serve.ingress()(Ingress)).bind(
+        settings, _embedder(settings), _generator(settings), *shards
+    )
+
+
+class Ingress:
+    """The deployment `api`: the library's `Recommender` over the other deployments, behind HTTP."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        embedder: DeploymentHandle,
+        generator: DeploymentHandle,
+        *shards: DeploymentHandle,
+    ) -> None:
+        self._settings = settings
+        self._embedder, self._generator, self._shards = (
+            embedder.options(_by_reference=False),
+            generator.options(_by_reference=False),
+            [shard.options(_by_reference=False) for shard in shards],
+        )
+        self._store = open_objects(settings)
+        self._events = open_events(settings)
+        self._pinned = Pinned()
+        self._watch = Watch(
+            Follower(self._store), self._pinned, self._probes(), settings.search.poll_s
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        service = Service(
+            recommender=self._recommender(),
+            view=self._watch,
+            generations=StoredGenerations(self._store, lambda: self._watch.encoder),
+            limits=self._settings.limits,
+        )
+        return create_app(service, echoed=True, background=[self._watch.run()])
+
+    def _recommender(self) -> Recommender:
+        settings = self._settings
+        log = ShownLog(self._events, capacity=settings.event_store.pending_recommendations)
+        generator = PoolGenerator(
+            _streamed(self._generator), deadline_s=settings.explain.deadline_s
+        )
+        embedder = PoolEmbedder(
+            _called(self._embedder, "embed"),
+            deadline_s=settings.embedding.deadline_s,
+            cached=settings.embedding.query_cache,
+        )
+        return Recommender(
+            generations=self._pinned,
+            searcher=ShardSearcher([self._mailbox(shard) for shard in range(len(self._shards))]),
+            embedder=embedder,
+            events=self._events,
+            shown=log,
+            explainer=Explainer(
+                generator,
+                deadline_s=settings.explain.deadline_s,
+                max_tokens=settings.explain.max_tokens,
+                evidence=settings.explain.evidence,
+            ),
+            history=settings.users.history,
+            cached=settings.users.cached,
+        )
+
+    def _mailbox(self, shard: int) -> Mailbox:
+        search = self._settings.search
+        send: Send = Hedged(
+            _called(self._shards[shard], "answer"),
+            after_s=search.hedge_after_s,
+            replicas=lambda: self._watch.replicas(shard),
+        )
+        return Mailbox(send, Sharing(search.deadline_s, search.shared_call, search.pending))
+
+    def _probes(self) -> Probes:
+        return Probes(
+            shards=[_states(shard) for shard in self._shards],
+            encoder=_called(self._embedder, "info"),
+            generator=_called(self._generator, "model"),
+            events=self._events.check,
+        )
+
+
+def open_objects(settings: Settings) -> ObjectStore:
+    """The object store of the settings; credentials are read when they are needed."""
+    store = settings.object_store
+    return open_store(
+        store.url,
+        endpoint=store.endpoint,
+        secure=store.secure,
+        region=store.region,
+        timeout_s=store.timeout_s,
+        credentials=credentials,
+    )
+
+
+def open_events(settings: Settings) -> EventStore:
+    """The event store of the settings."""
+    store = settings.event_store
+    return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
+
+
+def load_embedder(settings: Settings) -> Embedder:
+    """The encoder of the settings, its model loaded."""
+    embedding = settings.embedding
+    return SentenceTransformerEmbedder(
+        local_model(embedding.model),
+        name=embedding.model,
+        query_prefix=embedding.query_prefix,
+        passage_prefix=embedding.passage_prefix,
+        threads=embedding.threads,
+        batch=embedding.batch,
+    )
+
+
+# ── one deployment each ──────────────────────────────────────────────────────────────────────────
+
+
+def _shard(settings: Settings, shard: int) -> Application:
+    search = settings.search
+    return serve.deployment(name=f"shard-{shard}")(ShardReplica).bind(
+        partial(open_objects, settings), shard, search.shards, search.poll_s
+    )
+
+
+def _embedder(settings: Settings) -> Application:
+    embedding = settings.embedding
+    return serve.deployment(name="embedder")(EmbedderReplica).bind(
+        partial(load_embedder, settings), embedding.batch, embedding.batch_wait_s
+    )
+
+
+def _generator(settings: Settings) -> Application:
+    return serve.deployment(name="generator")(GeneratorReplica).bind(settings.explain)
+
+
+# ── handles as plain calls ───────────────────────────────────────────────────────────────────────
+
+
+def _called(handle: DeploymentHandle, method: str) -> Callable[..., Awaitable[Any]]:
+    remote = handle.options(method_name=method).remote
+
+    async def call(*arguments: object) -> Any:
+        return await remote(*arguments)
+
+    return call
+
+
+def _streamed(handle: DeploymentHandle) -> Callable[[Prompt], AsyncIterator[str]]:
+    remote = handle.options(method_name="generate", stream=True).remote
+    return lambda prompt: cast(AsyncIterator[str], remote(prompt))
+
+
+def _states(handle: DeploymentHandle) -> Callable[[], Awaitable[Sequence[ShardState]]]:
+    async def ask() -> Sequence[ShardState]:
+        told = await handle.broadcast("state").results_async(
+            timeout_s=PROBE_S, return_exceptions=True
+        )
+        return [state for state in told if isinstance(state, ShardState)]
+
+    return ask

@@ -1,0 +1,183 @@
+"""A Ray head node as a child of this process: started with ports of its own, stopped without a trace."""
+
+import contextlib
+import json
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from llmrec_ray.errors import Unavailable
+
+MARK = "LLMREC_LOCAL_CLUSTER"
+START_S = 60.0
+STOP_S = 20.0
+OBJECT_STORE_BYTES = 200 * 2**20
+
+LOCAL = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""What Ray and the replicas get, unless the environment says otherwise."""
+
+
+class StartFailed(Unavailable):
+    """The service did not come up; the message says which part, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayNode:
+    """A running head node; `status` and `deploy` speak to its dashboard, as `serve deploy` does."""
+
+    process: subprocess.Popen[bytes]
+    dashboard: str
+    gcs: str
+    folder: Path
+    mark: str
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "ray.log"
+
+    def deploy(self, config: Mapping[str, Any]) -> None:
+        """Hand over a Serve config; raises `StartFailed` where Ray does not take it."""
+        answer = httpx.put(f"{self.dashboard}/api/serve/applications/", json=config, timeout=60)
+        if answer.is_error:
+            raise StartFailed(f"Ray Serve does not take the config: {answer.text[-2000:]}")
+
+    def status(self) -> dict[str, Any]:
+        """Applications and deployments as Serve reports them; empty while it cannot be asked."""
+        try:
+            answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=10)
+            return answer.json() if answer.is_success else {}
+        except (httpx.HTTPError, json.JSONDecodeError):
+            return {}
+
+    def stop(self) -> None:
+        """End Serve, then Ray, then whatever of it is left."""
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.delete(f"{self.dashboard}/api/serve/applications/", timeout=STOP_S)
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        leftovers = self._leftovers()
+        for process in leftovers:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(leftovers, timeout=STOP_S)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _leftovers(self) -> list[psutil.Process]:
+        """Every process that carries this node's mark in its environment."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self.mark:
+                    found.append(process)
+        return found
+
+
+def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
+    """Start a head node on 127.0.0.1; it gets `environment` and the settings of `LOCAL`."""
+    folder = Path(tempfile.mkdtemp(prefix="llmrec-"))
+    mark = secrets.token_hex(8)
+    gcs, dashboard, client, agent, metrics, haproxy_metrics, haproxy_stats = free_ports(7)
+    shared = {
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(haproxy_metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(haproxy_stats),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy" / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy" / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder / "haproxy"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "haproxy" / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "haproxy" / "metrics.sock"),
+        MARK: mark,
+    }
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *("--node-ip-address", "127.0.0.1", "--port", str(gcs)),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
+        *("--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics)),
+        *("--ray-client-server-port", str(client), "--num-cpus", str(cpus)),
+        *("--object-store-memory", str(OBJECT_STORE_BYTES), "--disable-usage-stats"),
+        *("--temp-dir", str(folder / "ray"), "--include-dashboard", "true"),
+    ]
+    with (folder / "ray.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env={**LOCAL, **environment, **shared},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to answer, in order
+        )
+    node = RayNode(process, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder, mark)
+    try:
+        _wait_for_dashboard(node)
+    except BaseException:
+        node.stop()
+        raise
+    return node
+
+
+def _wait_for_dashboard(node: RayNode) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if node.process.poll() is not None:
+            raise StartFailed(f"Ray ended while it started:\n{_tail(node.log)}")
+        if node.status():
+            return
+        time.sleep(0.2)
+    raise StartFailed(f"Ray did not start within {START_S:.0f} s:\n{_tail(node.log)}")
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of this machine that nobody listens on, all different."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def port_is_free(port: int) -> bool:
+    """Whether this machine could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
+
+
+def on_terminate_raise() -> None:
+    """SIGTERM ends this process as Ctrl-C does, so that what it started is stopped."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,74 @@
+"""One replica of one shard: follows the activations, loads what they name, answers questions about it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmrec_ray.errors import LLMRecError, NotReady
+from llmrec_ray.generation.follow import Follower
+from llmrec_ray.ports import ObjectStore
+from llmrec_ray.shard import Shard
+from serve.questions import Question, answer
+
+log = logging.getLogger("ray.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """What a replica holds, and what keeps it from holding more."""
+
+    held: tuple[str, ...]
+    trouble: str | None = None
+
+
+class ShardReplica:
+    """The deployment `shard-N`. It is routed to once the current generation is loaded, where there is one."""
+
+    async def __init__(
+        self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float
+    ) -> None:
+        store = open_store()
+        self._shard = Shard(store, shard, shards)
+        self._follower = Follower(store)
+        self._poll_s = poll_s
+        self._trouble: str | None = None
+        await self._look()
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def answer(self, questions: Sequence[Question[object]]) -> list[object]:
+        """The answers in order, errors as values."""
+        if not self._shard.held:
+            raise NotReady("this shard holds no generation yet.")
+        return await asyncio.to_thread(answer, self._shard, questions)
+
+    async def state(self) -> ShardState:
+        return ShardState(self._shard.held, self._trouble)
+
+    async def check_health(self) -> None:
+        """Fails when generations are no longer followed, or the thread pool does not run work."""
+        if self._following.done():
+            raise RuntimeError("the shard no longer follows the activations")
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(lambda: self._shard.held)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_s)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Load what is current now; on failure keep what is held, say why, and look again later."""
+        try:
+            manifest = await asyncio.to_thread(self._follower.poll)
+            if manifest is not None:
+                await asyncio.to_thread(self._shard.prepare, manifest)
+            self._trouble = None
+        except LLMRecError as error:
+            self._trouble = str(error)
+            log.warning("generation_not_loaded code=%s", error.code)
+        except Exception as error:
+            self._trouble = (
+                f"loading failed ({type(error).__name__}); the shard's log has the reason."
+            )
+            log.exception("generation_not_loaded")

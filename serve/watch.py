@@ -1,0 +1,180 @@
+"""The ingress replica's view of the others: which generation every shard holds, and what is ready.
+
+Looks every `poll_s` seconds. A generation that every shard holds, and that the embedder's model fits, is handed to
+`Pinned`, from which requests take theirs.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from llmrec_ray.errors import LLMRecError, NotReady
+from llmrec_ray.generation.activation import require_encoder
+from llmrec_ray.generation.follow import Follower
+from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.ports import EncoderInfo
+from serve.shards import ShardState
+
+log = logging.getLogger("ray.serve")
+
+PROBE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of the service: what it has, and what it waits for (None: nothing)."""
+
+    name: str
+    has: str | None = None
+    waits_for: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """How the others are asked; each may raise or never return."""
+
+    shards: Sequence[Callable[[], Awaitable[Sequence[ShardState]]]]
+    encoder: Callable[[], Awaitable[EncoderInfo]]
+    generator: Callable[[], Awaitable[str]]
+    events: Callable[[], None]
+
+
+class Watch:
+    """Runs in the background of an ingress replica; its answers are read from memory."""
+
+    def __init__(self, follower: Follower, pinned: Pinned, probes: Probes, poll_s: float) -> None:
+        self._follower = follower
+        self._pinned = pinned
+        self._probes = probes
+        self._poll_s = poll_s
+        self._wanted: Manifest | None = None
+        self._encoder: EncoderInfo | None = None
+        self._shards: list[Sequence[ShardState]] = [()] * len(probes.shards)
+        self._others: dict[str, Component] = {}
+        self._store_trouble: str | None = None
+        self._mismatch: str | None = None
+
+    async def run(self) -> None:
+        """Look until cancelled; no single failure ends it."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("watch_failed")
+            await asyncio.sleep(self._poll_s)
+
+    async def look(self) -> None:
+        """Ask everybody once, then take up a generation that everybody holds."""
+        shards = [self._look_at_shard(shard) for shard in range(len(self._shards))]
+        await asyncio.gather(
+            self._look_for_generation(),
+            self._look_at_encoder(),
+            self._look_at("generator", self._probes.generator),
+            self._look_at("events", self._check_events),
+            *shards,
+        )
+        self._take_up()
+
+    @property
+    def encoder(self) -> EncoderInfo | None:
+        """The embedding model of the pool; None until the pool has answered once."""
+        return self._encoder
+
+    def replicas(self, shard: int) -> int:
+        """How many replicas of a shard answered last."""
+        return len(self._shards[shard])
+
+    def serving(self) -> str | None:
+        """The generation that requests are answered from."""
+        try:
+            return self._pinned.current().generation
+        except NotReady:
+            return None
+
+    def components(self) -> list[Component]:
+        """Every part, with what it has and what it waits for."""
+        shards = [self._shard(shard) for shard in range(len(self._shards))]
+        return [self._generation(), *shards, *self._others.values()]
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _look_for_generation(self) -> None:
+        try:
+            self._wanted = await asyncio.to_thread(self._follower.poll)
+            self._store_trouble = None
+        except LLMRecError as error:
+            self._store_trouble = str(error)
+
+    async def _look_at_shard(self, shard: int) -> None:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                self._shards[shard] = await self._probes.shards[shard]()
+        except Exception as error:
+            log.info("shard_state_unknown shard=%s error=%s", shard, type(error).__name__)
+            self._shards[shard] = ()
+
+    async def _look_at_encoder(self) -> None:
+        async def name() -> str:
+            self._encoder = await self._probes.encoder()
+            return self._encoder.name
+
+        await self._look_at("embedder", name)
+
+    async def _check_events(self) -> str:
+        await asyncio.to_thread(self._probes.events)
+        return "the event store"
+
+    async def _look_at(self, name: str, probe: Callable[[], Awaitable[str]]) -> None:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                self._others[name] = Component(name, has=await probe())
+        except LLMRecError as error:
+            self._others[name] = Component(name, waits_for=str(error))
+        except Exception as error:
+            log.info("component_unknown name=%s error=%s", name, type(error).__name__)
+            self._others[name] = Component(name, waits_for="a replica that answers")
+
+    # ── deciding ─────────────────────────────────────────────────────────────────────────────────
+
+    def _take_up(self) -> None:
+        if self._wanted is None or self._encoder is None:
+            return
+        try:
+            require_encoder(self._wanted, self._encoder)
+            self._mismatch = None
+        except LLMRecError as error:
+            self._mismatch = str(error)
+            return
+        self._pinned.offer(self._wanted, [self._held(shard) for shard in range(len(self._shards))])
+
+    def _held(self, shard: int) -> frozenset[str] | None:
+        """What every replica of a shard holds; None where none answers."""
+        held = [frozenset(state.held) for state in self._shards[shard]]
+        return frozenset.intersection(*held) if held else None
+
+    def _generation(self) -> Component:
+        found = Component("generation", has=self.serving())
+        if self._mismatch or self._store_trouble:
+            return replace(found, waits_for=self._mismatch or self._store_trouble)
+        if self._wanted is None:
+            return replace(
+                found, waits_for="a published generation: ingest a catalogue and activate it"
+            )
+        if self._encoder is None:
+            return replace(found, waits_for="the embedder, to compare its model")
+        if found.has != self._wanted.generation:
+            return replace(found, waits_for=f"{self._wanted.generation} on every shard")
+        return found
+
+    def _shard(self, shard: int) -> Component:
+        name = f"shard-{shard}"
+        states = self._shards[shard]
+        if not states:
+            return Component(name, waits_for="a replica that answers")
+        held = self._held(shard) or frozenset()
+        trouble = next((state.trouble for state in states if state.trouble), None)
+        if trouble is None and self._wanted and self._wanted.generation not in held:
+            trouble = f"{self._wanted.generation} to be loaded"
+        return Component(name, has=", ".join(sorted(held)) or None, waits_for=trouble)
