@@ -51,7 +51,7 @@ def _parquet(
 ) -> Iterator[pa.RecordBatch]:
     file = opened.enter_context(pq.ParquetFile(path))
     _check_columns(path, file.schema_arrow, columns)
-    yield from file.iter_batches(batch_rows, columns=columns)  # pyright: ignore[reportUnknownMemberType]
+    yield from file.iter_batches(batch_rows, columns=columns)
 
 
 def _ipc(

@@ -116,7 +116,8 @@ class _Rows:
         value = _number(values.get("value"))
         if kind == "rating" and value is None:
             raise _Rejected("rating without a value")
-        text, _ = clean_text(values.get("text") or "", _REVIEW_CHARS)
+        raw_text = values.get("text")
+        text = clean_text(raw_text, _REVIEW_CHARS)[0] if raw_text else None
         if kind == "review" and not text:
             raise _Rejected("review without text")
         time = self._time(values)

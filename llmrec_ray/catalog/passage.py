@@ -6,8 +6,8 @@ A template is plain text with `{field}` in it. What an item lacks is left out gr
 - a part in round or square brackets is left out alone when one of *its* fields is missing, and the
   sentence stays; square brackets only mark such a part and are never printed.
 
-So `{title} ({year}). Directed by {director}[ in {country}].` gives "Heat. Directed by
-Michael Mann." for a film without year and country, and "Heat (1995)." for one without director and country.
+So `{title} ({year}). Directed by {director}[ in {country}].` gives "Heat. Directed by Michael
+Mann." for a film without year and country, and "Heat (1995)." for one without director and country.
 """
 
 import re

@@ -82,7 +82,8 @@ def _mojibake_repair() -> Callable[[str], str]:
         normalization=None,
         explain=False,
     )
-    return lambda text: ftfy.fix_text(text, config)
+    # ftfy's own test comes first: it is ten times as fast as finding that there is nothing to do.
+    return lambda text: ftfy.fix_text(text, config) if ftfy.is_bad(text) else text
 
 
 def _without_markup(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The demo: a film catalogue that anyone can install, served on this machine."""
