@@ -72,16 +72,16 @@ def open_event_store(
     Raises `InvalidSettings` for a URL that cannot be meant, `EventStoreUnavailable` where the
     database cannot be used.
     """
-    return SqlEventStore(database.connect(url, timeout_s), timedelta(seconds=ttl_s), clock)
+    return SqlEventStore(database.connect(url, timeout_s), ttl_s=ttl_s, clock=clock)
 
 
 class SqlEventStore:
     """The event store on SQLAlchemy; safe to share between threads, never across a fork."""
 
-    def __init__(self, engine: Engine, ttl: timedelta, clock: Callable[[], datetime]) -> None:
+    def __init__(self, engine: Engine, *, ttl_s: float, clock: Callable[[], datetime]) -> None:
         self._engine = engine
         self._reader = database.reading(engine)
-        self._ttl = ttl
+        self._ttl = timedelta(seconds=ttl_s)
         self._clock = clock
 
     def append(self, events: Sequence[Event]) -> Accepted:
