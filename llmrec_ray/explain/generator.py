@@ -13,9 +13,11 @@ from llmrec_ray.errors import GeneratorUnavailable
 from llmrec_ray.ports import Prompt
 
 if TYPE_CHECKING:
-    from vllm.entrypoints.chat_utils import ChatCompletionMessageParam
+    from vllm.renderers.chat_utils import ChatCompletionMessageParam
 
 log = logging.getLogger(__name__)
+
+LONG_TOKENS = "llmrec_ray.explain.tokens:LongTokens"
 
 BLOCK = 32
 """Tokens a cache block: the CPU's default of 128 is longer than what our prompts have in common."""
@@ -43,7 +45,7 @@ class VllmGenerator:
     def __init__(
         self, model: str, *, context: int = 1024, streams: int = 16, temperature: float = 0.7
     ) -> None:
-        """Load a model by folder or hub name, in about a minute; may raise `GeneratorUnavailable`."""
+        """Load a model by folder or hub name, in about a minute; raises `GeneratorUnavailable`."""
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
@@ -61,6 +63,7 @@ class VllmGenerator:
                 max_num_seqs=streams,
                 block_size=BLOCK,
                 enforce_eager=True,
+                logits_processors=[LONG_TOKENS],
                 enable_log_requests=False,
                 disable_log_stats=True,
             )

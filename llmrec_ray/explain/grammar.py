@@ -75,6 +75,17 @@ def walk(node: Node, pick: Callable[[int], int]) -> str:
             return walk(options[pick(len(options))], pick)
 
 
+def first_text(node: Node) -> str:
+    """The text at the head of the first member."""
+    match node:
+        case str():
+            return node
+        case Then(parts):
+            return first_text(parts[0])
+        case OneOf(options):
+            return first_text(options[0])
+
+
 def shortest(node: Node, size: Callable[[str], int]) -> int:
     """The size of the smallest text."""
     match node:

@@ -9,23 +9,38 @@ from dataclasses import replace
 from itertools import permutations
 
 from llmrec_ray.explain.evidence import Cited, Fact, Facts
-from llmrec_ray.explain.grammar import Node, Picker, capped, ended, one_of, shortest, then
+from llmrec_ray.explain.grammar import (
+    Node,
+    Picker,
+    capped,
+    ended,
+    first_text,
+    one_of,
+    shortest,
+    then,
+)
 from llmrec_ray.explain.words import listed, plural, singular
 
 OPENINGS = 4
-"""How many openings one request offers: others for another item, so that a list reads varied."""
+"""How many openings one request offers, all with the same first word: models prefer "You", and a
+list of ten would read the same."""
 
 
 def phrases(facts: Facts, *, seed: str, room: int | None = None) -> Node:
     """The language for one explanation, about the first two events at most.
 
-    `seed` chooses the openings; `room` caps the texts' `weight`, the shortest opening excepted.
+    `seed` chooses the first word and the openings with it; `room` caps the texts' `weight`, but
+    the shortest opening stays.
     """
     frames = [one_of(frame) for frame in _frames(facts)]
     if room is not None:
         fitting = [kept for frame in frames if (kept := capped(frame, room, weight)) is not None]
         frames = fitting or [min(frames, key=lambda frame: shortest(frame, weight))]
-    return one_of(Picker(seed, facts.item_id).some(frames, OPENINGS))
+    pick = Picker(seed, facts.item_id)
+    starts: dict[str, list[Node]] = {}
+    for frame in frames:
+        starts.setdefault(first_text(frame).split(" ", 1)[0], []).append(frame)
+    return one_of(pick.some(list(starts.values())[pick(len(starts))], OPENINGS))
 
 
 def weight(text: str) -> int:
@@ -81,7 +96,7 @@ def _personal(facts: Facts, cited: Cited) -> Iterator[tuple[bool, Node]]:
             yield True, then("With ", one_of(_noun(fact)), f", {this} is close to {known}")
         elif fact.form != "time":
             yield True, then(f"{start} shares ", one_of(_noun(fact)), f" with {known}")
-            yield True, then(f"{start} and {known}, share ", one_of(_noun(fact)))
+            yield False, then(f"{start} and {known}, share ", one_of(_noun(fact)))
 
 
 def _searched(facts: Facts, query: Cited) -> Iterator[tuple[bool, Node]]:
@@ -229,8 +244,8 @@ def _has(fact: Fact) -> Iterator[Node]:
 
 
 def _noun(fact: Fact) -> Iterator[Node]:
-    """One value, or all: "the genre X", "the genres X and Y", "X and Y in the cast"."""
-    for count in range(1, len(fact.values) + 1):
+    """The values, or two of three: "the genre X", "the genres X and Y", "X and Y in the cast"."""
+    for count in {len(fact.values), min(len(fact.values), 2)}:
         values = fact.values[:count]
         if fact.form == "within":
             yield f"{listed(values)} in the {fact.name}"
