@@ -16,7 +16,7 @@ BUCKET = "contract"
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """One server a run; every test that asks for a database gets a new one."""
+    """One server a run; every test that asks for one gets a schema of its own."""
     with PostgresServer() as server:
         yield server
 
@@ -26,7 +26,7 @@ def event_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an event store can be opened; nothing is there yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/events.db"
-    return request.getfixturevalue("postgres_server").database()
+    return request.getfixturevalue("postgres_server").url()
 
 
 @pytest.fixture(scope="session")

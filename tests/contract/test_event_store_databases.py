@@ -54,20 +54,20 @@ def test_an_unreachable_server_is_unavailable_and_its_password_unseen(driver: st
 
 def test_a_wrong_password_is_named_and_not_shown(postgres_server: PostgresServer):
     postgres_server.guest("guest", "right")
-    url = make_url(postgres_server.database()).set(username="guest", password=SECRET)
+    url = make_url(postgres_server.url()).set(username="guest", password=SECRET)
     with pytest.raises(EventStoreUnavailable, match="refuses the user name or") as caught:
         opened(url.render_as_string(hide_password=False))
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_missing_database_is_named(postgres_server: PostgresServer):
-    url = make_url(postgres_server.database()).set(database="nowhere")
+    url = make_url(postgres_server.url()).set(database="nowhere")
     with pytest.raises(EventStoreUnavailable, match=r"nowhere .* does not exist"):
         opened(url.render_as_string(hide_password=False))
 
 
 def test_a_server_that_dropped_every_connection_costs_no_call(postgres_server: PostgresServer):
-    with opened(postgres_server.database()) as store:
+    with opened(postgres_server.url()) as store:
         store.append([click("1")])
         postgres_server.drop_connections()
         assert store.user_version("ada") == 1
