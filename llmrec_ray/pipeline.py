@@ -32,10 +32,12 @@ from llmrec_ray.schemas import (
     POPULARITY_SCHEMA,
     SOURCE,
     TARGET,
+    VECTOR,
     WEIGHT,
     vectors_schema,
 )
 from llmrec_ray.settings import LearningSettings
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import Event, EventWeights, Float32s, Mix
 
 Embed = Callable[[Sequence[str]], Float32s]
@@ -82,8 +84,7 @@ def ingest(
     reports = [cleaned.report]
     if described.events is not None:
         reports.append(_import(described, cleaned, sources.events, rejected, progress))
-    texts = item_texts(cleaned.items, described)
-    vectors = embed(texts)
+    vectors = embed(item_texts(cleaned.items, described))
     draft = learn(cleaned, vectors, sources.events, encoder=encoder, learning=learning)
     progress("learn", 1, 1)
     manifest = publish(
@@ -103,7 +104,7 @@ def learn(
     learning: LearningSettings,
 ) -> Draft:
     """Everything that a generation holds, from clean items, their vectors and all stored events."""
-    ids: list[str] = cleaned.items[ITEM_ID].to_pylist()
+    ids = texts(cleaned.items, ITEM_ID)
     weights = EventWeights(learning.event_weights, learning.rating_scale, learning.recency)
     seen = _Seen()
     data = _interactions(seen.watch(events.scan()), ids, weights)
@@ -168,8 +169,7 @@ def _import(
     rejected: Path,
     progress: Progress,
 ) -> Report:
-    known = cleaned.items[ITEM_ID].to_pylist()
-    read = read_events(described, known, rejected / "events.jsonl")
+    read = read_events(described, texts(cleaned.items, ITEM_ID), rejected / "events.jsonl")
     size = done = read.events.num_rows
     done = 0
 
@@ -188,9 +188,8 @@ def _scale(cleaned: Cleaned, name: str) -> Scale | None:
 
 
 def _vectors(vectors: Float32s) -> pa.Table:
-    dim = vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    return pa.table([pa.FixedSizeListArray.from_arrays(flat, dim)], schema=vectors_schema(dim))
+    schema = vectors_schema(vectors.shape[1])
+    return pa.table({VECTOR: list(vectors.astype(np.float32))}, schema=schema)
 
 
 def _neighbours(data: Interactions, ids: Sequence[str], learning: LearningSettings) -> pa.Table:
@@ -207,8 +206,8 @@ def _neighbours(data: Interactions, ids: Sequence[str], learning: LearningSettin
     names = pa.array(ids, pa.string())
     return pa.table(
         {
-            SOURCE: names.take(pa.array(found.sources)),
-            TARGET: names.take(pa.array(found.targets)),
+            SOURCE: names.take(found.sources),
+            TARGET: names.take(found.targets),
             WEIGHT: pa.array(found.weights.astype(np.float32)),
         },
         schema=NEIGHBOURS_SCHEMA,

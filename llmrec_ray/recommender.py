@@ -9,10 +9,10 @@ import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from hashlib import blake2b
-from operator import and_
 from typing import TypeVar
 
 import numpy as np
@@ -186,7 +186,9 @@ class Recommender:
         Pieces of different items interleave; each item ends with its `Explanation`.
         """
         streams = [
-            self._explainer.stream(facts, how=how, seed=_seed(answer.recommendation_id, facts))
+            self._explainer.stream(
+                facts, how=how, seed=_seed(answer.recommendation_id, facts.item_id)
+            )
             for facts in await self._facts(answer, limit)
         ]
         async for said in _interleaved(streams):
@@ -199,7 +201,7 @@ class Recommender:
         asker = await self._users.of(request.user_id, manifest)
         asked = await self._asked(request, asker, manifest)
         seen = asker.state.seen | {item.item_id for item in request.session}
-        exclude = request.exclude_ids | (seen if request.exclude_seen else frozenset())
+        exclude = request.exclude_ids | seen if request.exclude_seen else request.exclude_ids
         query = ScoreQuery(
             events=asked.events,
             vector=asked.vector,
@@ -208,7 +210,7 @@ class Recommender:
             with_parts=request.evidence,
         )
         found = await self._searcher.score(manifest.generation, query)
-        found = replace(found, coverage=reduce(and_, asked.coverages, found.coverage))
+        found = replace(found, coverage=reduce(Coverage.__and__, asked.coverages, found.coverage))
         evidence: dict[str, Evidence] = {}
         if request.evidence:
             evidence = await self._evidence(found, asked, manifest)
@@ -255,13 +257,17 @@ class Recommender:
         for item in explained:
             for_it = [s for s in _part(item.evidence).shares if s.item_id and s.share > 0]
             ids |= {share.item_id for share in for_it[:CITABLE] if share.item_id}
-        looked = await self._searcher.lookup(answer.generation, sorted(ids))
+        known: Mapping[str, Item] = {}
+        with suppress(GenerationMissing, SearchUnavailable):  # the answer has the titles already
+            known = (await self._searcher.lookup(answer.generation, sorted(ids))).items
+        scale = self._generations.current().weights.rating_scale
         return [
             facts_of(
-                looked.items.get(item.item_id) or Item(item.item_id, item.title),
+                known.get(item.item_id) or Item(item.item_id, item.title),
                 _part(item.evidence),
-                looked.items,
+                known,
                 self._explainer.evidence,
+                rating_scale=scale,
             )
             for item in explained
         ]

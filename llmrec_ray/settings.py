@@ -8,7 +8,7 @@ alone (`credentials`), never from this tree, so the tree can be logged and passe
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -177,17 +177,18 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     source = path or (Path(named) if (named := os.environ.get("LLMREC_SETTINGS")) else None)
     try:
-        values = yaml.safe_load(source.read_text("utf-8")) if source else {}
+        values: object = yaml.safe_load(source.read_text("utf-8")) if source else {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
         raise InvalidSettings(
             f"cannot read settings from {source}: {cause}. It must be a UTF-8 YAML file."
         ) from cause
-    if not isinstance(values or {}, dict):
+    values = values or {}
+    if not isinstance(values, dict):
         raise InvalidSettings(
             f"{source} must hold a mapping of sections, such as `search: {{shards: 2}}`."
         )
     try:
-        return Settings(**(values or {}))
+        return Settings(**cast("dict[str, Any]", values))
     except ValidationError as cause:
         first = cause.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

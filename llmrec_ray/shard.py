@@ -23,6 +23,7 @@ from llmrec_ray.search import exact
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.segment import Rows, Tables, rows_of
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import (
     Bools,
     Candidate,
@@ -77,7 +78,7 @@ class Shard:
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        loaded = Loaded(rows_of(tables, manifest.encoder.dim), manifest.mix)
+        loaded = Loaded(rows_of(tables), manifest.mix)
         with self._lock:
             self._loaded[manifest.generation] = loaded
             while len(self._loaded) > HELD:
@@ -133,7 +134,7 @@ class Shard:
         owned = self._buckets
         if owned.start <= segment.first_bucket and segment.end_bucket <= owned.stop:
             return tables
-        buckets = buckets_of(tables.items[ITEM_ID].to_pylist())
+        buckets = buckets_of(texts(tables.items, ITEM_ID))
         return tables.cut((buckets >= owned.start) & (buckets < owned.stop))
 
     def _allowed(self, held: Loaded, scope: Scope) -> Bools:

@@ -155,5 +155,6 @@ def _near_best(rough: Float64s, allowed: Bools, limit: int, slack: float) -> Int
 
 
 def _ranked(rows: Rows, found: Ints, scores: Float64s, limit: int) -> list[tuple[int, float]]:
-    pairs = zip(found.tolist(), scores.tolist(), strict=True)
-    return sorted(pairs, key=lambda pair: (-pair[1], rows.ids[pair[0]]))[:limit]
+    pairs: list[tuple[int, float]] = list(zip(found.tolist(), scores.tolist(), strict=True))
+    pairs.sort(key=lambda pair: (-pair[1], rows.ids[pair[0]]))
+    return pairs[:limit]

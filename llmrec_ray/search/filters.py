@@ -2,6 +2,11 @@
 rows.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeArgument=false
+# (pyarrow's stubs leave arrays of a generic type unknown)
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -7,7 +7,8 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, POPULARITY, ROW, SOURCE, TITLE, VECTOR, WEIGHT
+from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, POPULARITY, ROW, SOURCE, TITLE, WEIGHT
+from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
 
@@ -25,14 +26,15 @@ class Tables:
         rows.
         """
         new_rows = np.cumsum(kept) - 1
-        rows = self.neighbours[ROW].to_numpy()
-        stays = kept[rows]
+        rows = wholes(self.neighbours, ROW)
+        stays = np.flatnonzero(kept[rows])
         moved = pa.array(new_rows[rows[stays]].astype(np.int32))
+        owned = np.flatnonzero(kept)
         return Tables(
-            self.items.filter(pa.array(kept)),
-            self.text.filter(pa.array(kept)),
-            self.popularity.filter(pa.array(kept)),
-            self.neighbours.filter(pa.array(stays)).set_column(1, ROW, moved),
+            self.items.take(owned),
+            self.text.take(owned),
+            self.popularity.take(owned),
+            self.neighbours.take(stays).set_column(1, ROW, moved),
         )
 
 
@@ -85,15 +87,15 @@ class Rows:
         for name, value in values.items():
             if name.startswith(FIELD_PREFIX) and value is not None:
                 field = name.removeprefix(FIELD_PREFIX)
-                fields[field] = tuple(value) if isinstance(value, list) else value
+                fields[field] = tuple(cast(list[str], value)) if isinstance(value, list) else value
         return Item(values[ITEM_ID], values[TITLE], fields)
 
 
-def rows_of(segments: Sequence[Tables], dim: int) -> Rows:
-    """Join segments, in order, into the rows of one shard; none gives a shard without rows."""
+def rows_of(segments: Sequence[Tables]) -> Rows:
+    """Join segments, in order, into the rows of one shard."""
     items = pa.concat_tables([part.items for part in segments]).combine_chunks()
-    ids = tuple(cast(list[str], items[ITEM_ID].to_pylist()))
-    text = np.concatenate([_vectors(part.text, dim) for part in segments])
+    ids = tuple(texts(items, ITEM_ID))
+    text = np.concatenate([vectors(part.text) for part in segments])
     popularity = pa.concat_tables([part.popularity for part in segments])
     return Rows(
         ids=ids,
@@ -101,35 +103,27 @@ def rows_of(segments: Sequence[Tables], dim: int) -> Rows:
         items=items,
         text=text,
         norms=np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64)),
-        popularity=popularity[POPULARITY].to_numpy().astype(np.float64),
+        popularity=numbers(popularity, POPULARITY),
         neighbours=_neighbours(segments),
     )
 
 
-def _vectors(table: pa.Table, dim: int) -> Float32s:
-    column = table[VECTOR].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-
-
 def _neighbours(segments: Sequence[Tables]) -> Neighbours:
     """Merge the segments' lists, shifting each segment's rows to where they lie in the shard."""
-    offsets = np.cumsum([0, *(len(part.items) for part in segments)])
-    tables = [
-        part.neighbours.set_column(
-            1, ROW, pa.array(part.neighbours[ROW].to_numpy().astype(np.int64) + offset)
-        )
-        for part, offset in zip(segments, offsets, strict=False)
-    ]
-    table = pa.concat_tables(tables).combine_chunks()
-    encoded = table[SOURCE].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    rows = table[ROW].to_numpy().astype(np.int64)
+    offsets = np.cumsum([0, *(part.items.num_rows for part in segments)])
+    rows = np.concatenate(
+        [
+            wholes(part.neighbours, ROW) + offset
+            for part, offset in zip(segments, offsets, strict=False)
+        ]
+    )
+    table = pa.concat_tables([part.neighbours for part in segments])
+    names, codes = coded(table, SOURCE)
     order = np.lexsort((rows, codes))
-    names = cast(list[str], encoded.dictionary.to_pylist())
     starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
     return Neighbours(
         sources={name: position for position, name in enumerate(names)},
         starts=starts.astype(np.int64),
         rows=rows[order],
-        weights=table[WEIGHT].to_numpy().astype(np.float64)[order],
+        weights=numbers(table, WEIGHT)[order],
     )

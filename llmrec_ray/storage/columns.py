@@ -22,6 +22,11 @@ def numbers(table: pa.Table, name: str) -> Float64s:
     return np.asarray(table.column(name).to_numpy(), dtype=np.float64)
 
 
+def wholes(table: pa.Table, name: str) -> Ints:
+    """A column of whole numbers, int64 [rows]."""
+    return np.asarray(table.column(name).to_numpy(), dtype=np.int64)
+
+
 def coded(table: pa.Table, name: str) -> tuple[list[str], Ints]:
     """The different texts of a column, and for each row the place of its text among them."""
     column = table.column(name).combine_chunks().dictionary_encode()

@@ -41,9 +41,7 @@ def tables(count: int, seed: int = 0) -> Tables:
     return Tables(
         items=pa.table(items, schema=schema),
         text=pa.table([pa.FixedSizeListArray.from_arrays(flat, DIM)], schema=vectors_schema(DIM)),
-        popularity=pa.table(
-            {"popularity": random.random(count).astype(np.float32)}, schema=POPULARITY_SCHEMA
-        ),
+        popularity=pa.table({"popularity": random.random(count)}, schema=POPULARITY_SCHEMA),
         neighbours=pa.table(stored, schema=STORED_NEIGHBOURS_SCHEMA),
     )
 
@@ -55,6 +53,6 @@ def rows() -> Callable[..., Rows]:
     def make(count: int = 60, seed: int = 0, parts: int = 1) -> Rows:
         whole = tables(count, seed)
         owner = np.arange(count) * parts // count
-        return rows_of([whole.cut(owner == part) for part in range(parts)], DIM)
+        return rows_of([whole.cut(owner == part) for part in range(parts)])
 
     return make

@@ -59,7 +59,7 @@ weights_of_events = st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=1
 @settings(max_examples=50, deadline=None)
 @given(weights=weights_of_events, seed=st.integers(0, 5))
 def test_shares_add_up_to_the_score(weights: list[float], seed: int) -> None:
-    shard, history = rows_of([tables(60, seed)], DIM), events(weights, seed)
+    shard, history = rows_of([tables(60, seed)]), events(weights, seed)
     [found] = exact.score(shard, [query(shard, history)], MIX, everything(shard))
     targets = np.stack([c.vector for c in found if c.vector is not None])
     text = exact.text_shares(shard, history, targets, MIX)
@@ -79,8 +79,8 @@ def test_the_number_of_shards_and_the_order_of_events_change_no_bit(
     shuffled = list(history)
     order.shuffle(shuffled)
     whole = tables(60)
-    parts = [rows_of([whole.cut(np.arange(60) % shards == n)], DIM) for n in range(shards)]
-    joined = rows_of([whole], DIM)
+    parts = [rows_of([whole.cut(np.arange(60) % shards == n)]) for n in range(shards)]
+    joined = rows_of([whole])
     [alone] = exact.score(joined, [query(joined, history)], MIX, everything(joined))
     vector = sum((exact.gather(part, shuffled, MIX) for part in parts), np.zeros(DIM))
     asked = ScoreQuery(tuple(shuffled), vector, 0.2, Scope(10))
