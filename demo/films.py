@@ -10,10 +10,10 @@ the data is kept in this repository: it is read from packages that anyone can in
   https://doi.org/10.1145/2827872
 
 The ratings are joined to the films by title and year. A title is compared without case, accents,
-punctuation and articles, so "Matrix, The" is "The Matrix"; MovieLens' alternative titles in brackets
-count too. Where no film has the title, one that has it before or after a colon may be meant: "Star
-Wars" is "Star Wars: Episode IV – A New Hope". The year may be off by one where no film of that very
-year fits. What stays ambiguous is left out.
+punctuation and articles: "Matrix, The" is "The Matrix"; alternative titles in brackets count too.
+Where no film has the title, one that has it before or after a colon may be meant: "Star Wars" is
+"Star Wars: Episode IV – A New Hope". The year may be off by one where no film of that very year
+fits. What stays ambiguous is left out.
 """
 
 import argparse
@@ -64,8 +64,8 @@ class Joined:
     def __str__(self) -> str:
         share = self.ratings_found / self.ratings
         return (
-            f"{self.films:,} films; {self.ratings_found:,} of {self.ratings:,} ratings ({share:.1%})"
-            f" on {self.titles_found:,} of {self.titles:,} rated titles"
+            f"{self.films:,} films; {self.ratings_found:,} of {self.ratings:,} ratings "
+            f"({share:.1%}) on {self.titles_found:,} of {self.titles:,} rated titles"
         )
 
 

@@ -37,8 +37,10 @@ def text_lines(path: Path, encoding: str, tally: Tally) -> Iterator[str]:
                 for number, raw in enumerate(file, start=1):
                     yield _decoded(path, raw, number, tally)
             else:
-                for number, line in enumerate(TextIOWrapper(file, encoding, newline=""), start=1):  # noqa: B007
-                    yield line
+                with TextIOWrapper(file, encoding, newline="") as text:
+                    for line in text:
+                        number += 1
+                        yield line
     except UnicodeDecodeError as cause:
         raise bad_file(
             path, f"not {encoding} text", "Name its encoding as `encoding: …`.", number + 1

@@ -70,6 +70,7 @@ def _encoding(text: str) -> str:
 def _mojibake_repair() -> Callable[[str], str]:
     """ftfy, told to repair encodings alone: quotes, ligatures, full-width forms are no mistakes."""
     import ftfy
+    from ftfy.badness import is_bad
 
     config = ftfy.TextFixerConfig(
         unescape_html=False,
@@ -83,7 +84,7 @@ def _mojibake_repair() -> Callable[[str], str]:
         explain=False,
     )
     # ftfy's own test comes first: it is ten times as fast as finding that there is nothing to do.
-    return lambda text: ftfy.fix_text(text, config) if ftfy.is_bad(text) else text
+    return lambda text: ftfy.fix_text(text, config) if is_bad(text) else text
 
 
 def _without_markup(text: str) -> str:
