@@ -56,13 +56,14 @@ def checked(draft: Draft) -> Draft:
     """The draft with its tables in exactly the stored schemas; `InvalidInput` where it is unfit."""
     if draft.trained_until is not None and draft.trained_until.tzinfo is None:
         raise InvalidInput("trained_until needs a time zone.", field="trained_until")
+    items = _checked_items(draft)
     names = [channel.name for channel in draft.channels]
     if len({*names, ITEMS}) != len(names) + 1:
         raise InvalidInput(f"channels {names}: each needs a name of its own, other than {ITEMS!r}.")
     channels = tuple(
         replace(channel, table=_checked_channel(channel, draft)) for channel in draft.channels
     )
-    return replace(draft, items=_checked_items(draft), channels=channels)
+    return replace(draft, items=items, channels=channels)
 
 
 def _checked_channel(channel: ChannelTable, draft: Draft) -> pa.Table:

@@ -14,10 +14,14 @@ PARTIAL = ".partial"  # a dot name: no key can reach it
 
 
 class FolderStore:
-    """Objects as files below `root`, which the first makes; safe for many processes."""
+    """Objects as files below `root`, which the first makes; safe for many processes.
 
-    def __init__(self, root: Path) -> None:
+    A store that is not `durable` leaves to the system when its files reach the disk: for tests.
+    """
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = root.absolute()
+        self._durable = durable
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self._root)!r})"
@@ -36,17 +40,17 @@ class FolderStore:
         partial = self._root / PARTIAL / uuid.uuid4().hex
         with self._reported():
             if path.exists():
-                return _taken(path, key)
-            _make_room(path, key)
+                return self._taken(path, key)
+            self._make_room(path, key)
             try:
-                _make_folder(partial.parent)
-                _write_durably(partial, data)
+                self._make_folder(partial.parent)
+                self._write(partial, data)
                 os.link(partial, path)
             except FileExistsError:
-                return _taken(path, key)
+                return self._taken(path, key)
             finally:
                 partial.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            self._sync(path.parent)
         return True
 
     def exists(self, key: str) -> bool:
@@ -69,7 +73,7 @@ class FolderStore:
             except (NotADirectoryError, IsADirectoryError):
                 return
             if path.parent.is_dir():
-                _sync_folder(path.parent)
+                self._sync(path.parent)
 
     def _path(self, key: str) -> Path:
         check_key(key)
@@ -89,33 +93,46 @@ class FolderStore:
                 store=str(self._root),
             ) from cause
 
+    def _taken(self, path: Path, key: str) -> bool:
+        """False, as `create` says of a key that exists; a folder of other objects is none."""
+        if path.is_dir():
+            raise InvalidInput(
+                f"object key {key!r} is the folder of other objects; choose another name.", key=key
+            )
+        self._sync(path.parent)  # whoever wrote it may not have come so far yet
+        return False
 
-def _taken(path: Path, key: str) -> bool:
-    """False, what `create` says of a key that exists; a folder of other objects is no such key."""
-    if path.is_dir():
-        raise InvalidInput(
-            f"object key {key!r} is the folder of other objects; choose another name.", key=key
-        )
-    _sync_folder(path.parent)  # whoever wrote it may not have come so far yet
-    return False
+    def _make_room(self, path: Path, key: str) -> None:
+        try:
+            self._make_folder(path.parent)
+        except (FileExistsError, NotADirectoryError) as cause:
+            raise InvalidInput(
+                f"object key {key!r} lies below another object; choose another name.", key=key
+            ) from cause
 
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder; every new name is synced in the folder that holds it."""
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        self._sync(folder.parent)
 
-def _make_room(path: Path, key: str) -> None:
-    try:
-        _make_folder(path.parent)
-    except (FileExistsError, NotADirectoryError) as cause:
-        raise InvalidInput(
-            f"object key {key!r} lies below another object; choose another name.", key=key
-        ) from cause
+    def _write(self, path: Path, data: bytes) -> None:
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            if self._durable:
+                os.fsync(file.fileno())
 
-
-def _make_folder(folder: Path) -> None:
-    """Create the folder durably: every new name is synced in the folder that holds it."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    def _sync(self, folder: Path) -> None:
+        if not self._durable:
+            return
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -130,18 +147,3 @@ def _files_below(folder: Path) -> Iterator[Path]:
             yield from _files_below(Path(entry.path))
         else:
             yield Path(entry.path)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
