@@ -1,0 +1,86 @@
+"""Answers of the service in, something that a person likes to read out."""
+
+from collections import defaultdict
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 44
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
+OTHERS, PRIOR = "white", "bright_black"
+BLOCK = "█"
+
+
+def ranked(answer: dict[str, Any]) -> Table:
+    """Rank, title and score of every item."""
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for item in answer["items"]:
+        table.add_row(str(item["rank"]), item["title"], f"{item['score']:.3f}")
+    return table
+
+
+def shares(answer: dict[str, Any]) -> Table:
+    """One bar an item, as long as its score: a colour for each past event that adds most to it."""
+    colour_of = _colours(answer)
+    longest = max((item["score"] for item in answer["items"]), default=1.0)
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for item in answer["items"]:
+        title = Text(item["title"], overflow="ellipsis", no_wrap=True)
+        title.truncate(30, overflow="ellipsis")
+        table.add_row(str(item["rank"]), title, _bar(item, colour_of, WIDTH / longest), _sum(item))
+    return table
+
+
+def legend(answer: dict[str, Any]) -> Text:
+    """Which colour is which past event."""
+    events = _events(answer)
+    parts = [
+        Text.assemble((f"{BLOCK} ", colour), did(events[event]))
+        for event, colour in _colours(answer).items()
+    ]
+    parts += [Text.assemble((f"{BLOCK} ", OTHERS), "other events")]
+    parts += [Text.assemble((f"{BLOCK} ", PRIOR), "popularity")]
+    return Text("   ").join(parts)
+
+
+def did(share: dict[str, Any]) -> str:
+    """What a share's event was, in a few words."""
+    title = share["title"] or share["item_id"] or share["type"]
+    if share["type"] == "rating":
+        return f"{title} ({share['value']:g}/5)"
+    return f"{title} ({share['type']})"
+
+
+def _events(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {share["event_id"]: share for item in answer["items"] for share in item["evidence"]}
+
+
+def _colours(answer: dict[str, Any]) -> dict[str, str]:
+    """The events that add most over all items, each with its colour."""
+    total: dict[str, float] = defaultdict(float)
+    for item in answer["items"]:
+        for share in item["evidence"]:
+            total[share["event_id"]] += max(share["share"], 0.0)
+    most = sorted(total, key=lambda event: (-total[event], event))[: len(COLOURS)]
+    return dict(zip(most, COLOURS, strict=False))
+
+
+def _bar(item: dict[str, Any], colour_of: dict[str, str], scale: float) -> Text:
+    """The positive shares side by side, coloured ones first; rounding errors never add up."""
+    parts: dict[str, float] = dict.fromkeys([*colour_of.values(), OTHERS, PRIOR], 0.0)
+    for share in item["evidence"]:
+        parts[colour_of.get(share["event_id"], OTHERS)] += max(share["share"], 0.0)
+    parts[PRIOR] += item["prior"]
+    shrunk = item["score"] / (sum(parts.values()) or 1.0)  # negative shares shorten the bar
+    bar, drawn, end = Text(), 0, 0.0
+    for colour, share in parts.items():
+        end += share * shrunk * scale
+        bar.append(BLOCK * (round(end) - drawn), colour)
+        drawn = round(end)
+    return bar
+
+
+def _sum(item: dict[str, Any]) -> str:
+    events = sum(share["share"] for share in item["evidence"])
+    return f"{item['score']:.4f} = {events:.4f} events + {item['prior']:.4f} popularity"
