@@ -41,9 +41,9 @@ class FolderStore:
         with self._reported():
             if path.exists():
                 return self._taken(path, key)
+            self._make_folder(partial.parent)
             self._make_room(path, key)
             try:
-                self._make_folder(partial.parent)
                 self._write(partial, data)
                 os.link(partial, path)
             except FileExistsError:

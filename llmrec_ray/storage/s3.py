@@ -165,6 +165,8 @@ class S3Store:
         from minio import Minio
 
         try:
+            if not self._endpoint:
+                raise ValueError("the endpoint is empty")  # noqa: TRY301 - as the SDK says the rest
             client = Minio(
                 self._endpoint,
                 credentials.access_key,
