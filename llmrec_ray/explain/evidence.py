@@ -1,5 +1,6 @@
 """An item and the evidence of its score in, the facts that an explanation may state out."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,6 +13,7 @@ VALUE_CHARS = 48
 QUERY_CHARS = 60
 FACTS = 3
 VALUES = 3
+YEAR = re.compile("[12][0-9]{3}")
 FEW = 6
 """Fewer known items than this say nothing about how much a field varies."""
 
@@ -84,7 +86,7 @@ def facts_of(
         if not carried or len(cited) == limit:
             break
         fact = _cite(share, item, items, rating_scale)
-        if fact is not None and fact.title not in named:
+        if fact is not None and (fact.is_query or fact.title not in named):
             named.add(fact.title)
             cited.append(fact)
     ground: Ground = "unknown"
@@ -115,9 +117,9 @@ def _did(share: EventShare, scale: tuple[float, float]) -> tuple[str, str] | Non
     """What the user did, as in "you … it" and "it, which you …"; None for a sign of dislike."""
     if share.type == "dislike":
         return None
+    if share.value is not None and share.value <= sum(scale) / 2:
+        return None
     if share.type == "rating" and share.value is not None:
-        if share.value <= sum(scale) / 2:
-            return None
         given = f"gave {grade(share.value, scale[1])}"
         return f"{given} to", given
     did = "rated" if share.type == "rating" else _DID.get(share.type, _DID["view"])
@@ -144,7 +146,7 @@ def _fields(item: Item) -> tuple[Fact, ...]:
     for name, value in item.fields.items():
         if year := _year(name, value):
             facts.append(Fact(field_words(name), (str(year),), "time"))
-        elif values := tuple(_values(item, value)):
+        elif field_words(name) and (values := tuple(_values(item, value))):
             fact = Fact(field_words(name), values[:VALUES], _form(name, len(values)))
             facts.append(fact)
     return tuple(facts)
@@ -163,7 +165,7 @@ def _shared(item: Item, other: Item, items: Mapping[str, Item]) -> tuple[Fact, .
         year, their_year = _year(name, value), None if theirs is None else _year(name, theirs)
         if year and their_year and (when := _same_time(year, their_year)):
             times.append(Fact(field_words(name), (when,), "time"))
-        if theirs is None or year or not _tells(name, items):
+        if theirs is None or year or not field_words(name) or not _tells(name, items):
             continue
         ours, others = tuple(_values(item, value)), tuple(_values(other, theirs))
         known = [held.fields.get(name) for held in items.values()]
@@ -211,7 +213,7 @@ def _values(item: Item, value: FieldValue) -> Iterator[str]:
     if not isinstance(value, float | int):
         given = (value,) if isinstance(value, str) else value
     title = one_line(item.title, TITLE_CHARS)
-    for text in dict.fromkeys(one_line(text, VALUE_CHARS + 1) for text in given):
+    for text in dict.fromkeys(one_line(text, 4 * VALUE_CHARS) for text in given):
         sentence = text.endswith((".", "!", "?", "。")) and text.count(" ") > 2
         if (
             text
@@ -236,13 +238,12 @@ def _form(name: str, size: int) -> Form:
 
 
 def _year(name: str, value: FieldValue) -> int | None:
-    """The year in a number field or four-digit text whose name says year."""
-    if "year" not in field_words(name).split():
+    """The year in a number field, or in a text of four digits, whose name says year."""
+    if "year" not in field_words(name).split() or isinstance(value, tuple):
         return None
     if isinstance(value, str):
-        value = float(value) if value.isdecimal() and len(value) == 4 else 0.0
-    whole = isinstance(value, float | int) and 1000 <= value < 3000 and value == int(value)
-    return int(value) if whole else None  # type: ignore[arg-type]
+        return int(value) if YEAR.fullmatch(value) else None
+    return int(value) if YEAR.fullmatch(f"{value:g}") else None
 
 
 def _same_time(year: int, other: int) -> str | None:

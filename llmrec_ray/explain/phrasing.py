@@ -245,7 +245,7 @@ def _has(fact: Fact) -> Iterator[Node]:
 
 def _noun(fact: Fact) -> Iterator[Node]:
     """The values, or two of three: "the genre X", "the genres X and Y", "X and Y in the cast"."""
-    for count in {len(fact.values), min(len(fact.values), 2)}:
+    for count in sorted({len(fact.values), min(len(fact.values), 2)}):
         values = fact.values[:count]
         if fact.form == "within":
             yield f"{listed(values)} in the {fact.name}"
