@@ -1,6 +1,7 @@
-"""Settings in, the Serve application out: the only file that builds objects from settings and binds deployments."""
+"""Settings in, the Serve application out: the only file that binds deployments."""
 
-# No `from __future__ import annotations` here: Serve validates `args` with the annotation of `build`, as a class.
+# No `from __future__ import annotations` here: Serve validates `args` with the annotation of
+# `build`, which must be a class.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -11,17 +12,13 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from llmrec_ray.embedding.encoder import SentenceTransformerEmbedder
 from llmrec_ray.explain.explainer import Explainer
-from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.models import local_model
-from llmrec_ray.ports import Embedder, EventStore, ObjectStore, Prompt
+from llmrec_ray.ports import Prompt
 from llmrec_ray.recommender import Recommender
-from llmrec_ray.settings import Settings, credentials
-from llmrec_ray.storage import open_store
+from llmrec_ray.settings import Settings
 from serve.api import Service, create_app
 from serve.embedder import EmbedderReplica
 from serve.generations import StoredGenerations
@@ -29,6 +26,7 @@ from serve.generator import GeneratorReplica
 from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
 from serve.hedging import Hedged
 from serve.mailbox import Mailbox, Send, Sharing
+from serve.parts import load_embedder, open_events, open_objects
 from serve.shards import ShardReplica, ShardState
 from serve.watch import PROBE_S, Probes, Watch
 
@@ -116,38 +114,6 @@ class Ingress:
             generator=_called(self._generator, "model"),
             events=self._events.check,
         )
-
-
-def open_objects(settings: Settings) -> ObjectStore:
-    """The object store of the settings; credentials are read when they are needed."""
-    store = settings.object_store
-    return open_store(
-        store.url,
-        endpoint=store.endpoint,
-        secure=store.secure,
-        region=store.region,
-        timeout_s=store.timeout_s,
-        credentials=credentials,
-    )
-
-
-def open_events(settings: Settings) -> EventStore:
-    """The event store of the settings."""
-    store = settings.event_store
-    return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
-
-
-def load_embedder(settings: Settings) -> Embedder:
-    """The encoder of the settings, its model loaded."""
-    embedding = settings.embedding
-    return SentenceTransformerEmbedder(
-        local_model(embedding.model),
-        name=embedding.model,
-        query_prefix=embedding.query_prefix,
-        passage_prefix=embedding.passage_prefix,
-        threads=embedding.threads,
-        batch=embedding.batch,
-    )
 
 
 # ── one deployment each ──────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ import psutil
 
 from llmrec_ray.errors import Unavailable
 
+ROOT = Path(__file__).resolve().parent.parent
 MARK = "LLMREC_LOCAL_CLUSTER"
 START_S = 60.0
 STOP_S = 20.0
@@ -99,17 +100,17 @@ class RayNode:
 
 def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
     """Start a head node on 127.0.0.1; it gets `environment` and the settings of `LOCAL`."""
-    folder = Path(tempfile.mkdtemp(prefix="llmrec-"))
+    folder = Path(tempfile.mkdtemp(prefix="llmrec-", dir="/tmp"))  # sockets need short paths
     mark = secrets.token_hex(8)
     gcs, dashboard, client, agent, metrics, haproxy_metrics, haproxy_stats = free_ports(7)
     shared = {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(haproxy_stats),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy" / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "haproxy" / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder / "haproxy"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "haproxy" / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "haproxy" / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
         MARK: mark,
     }
     command = [

@@ -18,7 +18,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from llmrec_ray.errors import LLMRecError
+from llmrec_ray.generation.activation import current
+from llmrec_ray.settings import Settings
+from serve.parts import open_objects
 from serve.ray_process import (
+    ROOT,
     RayNode,
     StartFailed,
     on_terminate_raise,
@@ -26,10 +30,8 @@ from serve.ray_process import (
     start_ray,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "serve" / "config" / "local.yaml"
 UP_S = 300.0
-NO_GENERATION_S = 5.0
 LOOK_S = 0.5
 
 
@@ -68,7 +70,8 @@ def local_cluster(
         raise StartFailed(
             f"port {port} is taken: stop what listens there, or choose another --port."
         )
-    deployed = _with_port(config, port)
+    read = _read(config)
+    deployed = {**read, "http_options": {**read.get("http_options", {}), "port": port}}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     node = start_ray(
         {**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(paths)}, cpus=cpus
@@ -82,14 +85,24 @@ def local_cluster(
         node.stop()
 
 
-def _with_port(config: Path | Mapping[str, Any], port: int) -> dict[str, Any]:
+def _read(config: Path | Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         read = yaml.safe_load(config.read_text("utf-8")) if isinstance(config, Path) else config
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
         raise StartFailed(f"cannot read the Serve config {config}: {cause}") from cause
     if not isinstance(read, Mapping) or not read.get("applications"):
         raise StartFailed(f"{config} is no Serve config: it has no `applications`.")
-    return {**read, "http_options": {**read.get("http_options", {}), "port": port}}
+    return read
+
+
+def require_generation(config: Path) -> None:
+    """Say at once that there is nothing to serve, rather than after a minute of starting."""
+    settings = Settings(**_read(config)["applications"][0].get("args", {}))
+    if current(open_objects(settings)) is None:
+        raise StartFailed(
+            f"no generation is published in {settings.object_store.url}: ingest a catalogue first,"
+            " with `python -m serve.ingest CATALOG.yaml`, or run `make demo`."
+        )
 
 
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +112,6 @@ def _wait_until_ready(
     cluster: Cluster, timeout_s: float, told: Callable[[list[Part]], None]
 ) -> None:
     end = time.monotonic() + timeout_s
-    unpublished_since: float | None = None
     parts: list[Part] = []
     while time.monotonic() < end:
         if cluster.node.process.poll() is not None:
@@ -114,13 +126,6 @@ def _wait_until_ready(
         told(parts)
         if ready and running:
             return
-        if running and any("a published generation" in part.note for part in from_http):
-            unpublished_since = unpublished_since or time.monotonic()
-            if time.monotonic() - unpublished_since > NO_GENERATION_S:
-                raise StartFailed(
-                    "no generation is published yet: ingest a catalogue first, for example with"
-                    " `python -m serve.ingest CATALOG.yaml` or `make demo`."
-                )
         time.sleep(LOOK_S)
     waiting = "; ".join(f"{part.name}: {part.note}" for part in parts if not part.ready)
     raise StartFailed(
@@ -227,12 +232,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Stopped.")
     except LLMRecError as error:
-        console.print(f"[red]{error}[/]", soft_wrap=True)
+        console.print(str(error), style="red", soft_wrap=True, markup=False, highlight=False)
         return 1
     return 0
 
 
 def _serve(console: Console, chosen: argparse.Namespace) -> None:
+    require_generation(chosen.config)
     with ExitStack() as running:
         with Live(Spinner("dots", "Ray starts"), console=console, transient=True) as live:
             cluster = running.enter_context(
