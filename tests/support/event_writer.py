@@ -1,7 +1,7 @@
 """A process that writes to an event store: `python -m tests.support.event_writer URL NAME COUNT`.
 
-It appends COUNT batches with an event for each of three users, in an order of its own, prints
-`stored` once the last append returned, and then waits for its standard input to close.
+It appends COUNT batches with an event for each of 30 users, in an order of its own, prints `stored`
+once the last append returned, and then waits for its standard input to close.
 """
 
 import sys
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.types import Event
 
-USERS = ("ada", "bob", "cleo")
+USERS = tuple(f"user-{number}" for number in range(30))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
