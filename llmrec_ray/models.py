@@ -105,9 +105,8 @@ def main(names: list[str]) -> None:
 
     console = Console()
     for name in names:
-        with console.status(f"preparing {name}"):
-            path = local_model(name, hub=False)
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+        console.print(f"{name} …", highlight=False)
+        console.print(f"  in {local_model(name, hub=False)}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

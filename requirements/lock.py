@@ -31,7 +31,7 @@ def main() -> None:
 
     tools = resolve(base + extras["cpu"] + extras["dev"])
     cpu = resolve(base + extras["cpu"], agreed=tools)
-    gpu = resolve(base + extras["gpu"])
+    gpu = resolve(base + [not_the_cpu_build(each) for each in extras["gpu"]])
     data = dict(pin.split("==") for pin in files)
     write("cpu", without(cpu, left_out) | data)
     write("gpu", without(gpu, left_out) | data)
@@ -55,6 +55,11 @@ def resolve(requirements: list[str], *, agreed: Pins | None = None) -> Pins:
     return {normal(entry["name"]): entry["version"] for entry in found}
 
 
+def not_the_cpu_build(requirement: str) -> str:
+    """`torch==2.13.0` accepts 2.13.0+cpu where an index has it; `===` goes by the letter."""
+    return requirement.replace("==", "===") if requirement.startswith("torch==") else requirement
+
+
 def without(pins: Pins, names: Iterable[str]) -> Pins:
     """The pins of all other packages."""
     return {name: version for name, version in pins.items() if name not in set(names)}
@@ -67,11 +72,10 @@ def normal(name: str) -> str:
 
 def write(name: str, pins: Pins) -> None:
     """Write one lock beside this file."""
-    # `torch==2.13.0` would accept 2.13.0+cpu too where an index has it; `===` goes by the letter
-    exact = {"torch"} if name == "gpu" else set[str]()
-    lines = [f"{p}{'===' if p in exact else '=='}{v}\n" for p, v in sorted(pins.items())]
+    lines = [f"{package}=={version}" for package, version in sorted(pins.items())]
+    lines = [not_the_cpu_build(line) if name == "gpu" else line for line in lines]
     path = HERE / f"{name}.txt"
-    path.write_text(HEADER.format(name=name) + "".join(lines), "utf-8")
+    path.write_text(HEADER.format(name=name) + "\n".join(lines) + "\n", "utf-8")
     print(f"{path}: {len(lines)} packages")
 
 

@@ -28,9 +28,9 @@ if torch=$(grep '^torch==.*+cpu$' "requirements/$extra.txt"); then
     fi
 fi
 say "packages of requirements/$extra.txt and requirements/dev.txt (about 1.5 GB the first time)"
-[ -t 1 ] && quiet= || quiet=--quiet
+[ -t 1 ] && quiet= || quiet=-qq # a terminal shows pip's progress, a log only errors
 # shellcheck disable=SC2086  # one word or none
 pip install $quiet --no-deps -r "requirements/$extra.txt" -r requirements/dev.txt
-pip install --quiet --no-deps --no-build-isolation --editable .
+pip install -qq --no-deps --no-build-isolation --editable .
 say models
 "$venv/bin/python" -m llmrec_ray.models all-MiniLM-L6-v2 SmolLM2-135M-Instruct

@@ -1,8 +1,8 @@
 """An embedder that remembers: passages go in, and only those never seen before reach the model.
 
 One SQLite file an encoder; its key is the text's hash, since the encoder's own hash covers weights
-and prefixes. Several processes of one host may share the folder. Queries are not kept: they are users'
-words.
+and prefixes. Several processes of one host may share the folder. Queries are not kept: they are
+users' words.
 """
 
 import sqlite3

@@ -53,8 +53,8 @@ class SentenceTransformerEmbedder:
             )
         except (OSError, ValueError) as cause:
             raise InvalidSettings(
-                f"cannot load the embedding model {name or model}: {cause}. Name a preset, a folder "
-                "of a sentence-transformers model, or a hub name that can be reached.",
+                f"cannot load the embedding model {name or model}: {cause}. Name a preset, a "
+                "folder of a sentence-transformers model, or a hub name that can be reached.",
                 model=name or model,
             ) from cause
         own = self._model.prompts
@@ -113,7 +113,7 @@ def _folder(model: str) -> Path:
 
 
 def encoder_hash(folder: Path, query_prefix: str, passage_prefix: str) -> str:
-    """BLAKE2b-128 of the files that decide about a vector, and the prefixes: equal on every machine."""
+    """BLAKE2b-128 of the prefixes and the files that decide about a vector, wherever they lie."""
     files = sorted(
         {
             path.relative_to(folder).as_posix()

@@ -6,6 +6,7 @@ import sys
 SCRIPT = """
 import importlib, pkgutil, sys
 
+LOADED_BY_VLLM = {"llmrec_ray.explain.tokens"}
 HEAVY = {"ray", "torch", "vllm", "transformers", "sentence_transformers", "fastapi", "starlette"}
 
 class Blocked:
@@ -16,7 +17,8 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import llmrec_ray
 for module in pkgutil.walk_packages(llmrec_ray.__path__, "llmrec_ray."):
-    importlib.import_module(module.name)
+    if module.name not in LOADED_BY_VLLM:
+        importlib.import_module(module.name)
 """
 
 
