@@ -1,6 +1,6 @@
 """The whole online half in one process, on real parts: folder store, SQLite, hashing encoder."""
 
-import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.log import ShownLog
+from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.pipeline import Sources, ingest
@@ -63,7 +64,9 @@ def catalogue(folder: Path, items: int = 40) -> Path:
     lines = ["id,title,genres,year,plot"]
     for n in range(items):
         first, second = WORDS[n % 8], WORDS[(n // 8) % 8]
-        lines.append(f"f{n:02},Film {n},{first}|{second},{1980 + n},A story of {first} and {second}.")
+        lines.append(
+            f"f{n:02},Film {n},{first}|{second},{1980 + n},A story of {first} and {second}."
+        )
     (folder / "films.csv").write_text("\n".join(lines) + "\n")
     likes = ["user,item,time"]
     for user in range(12):
@@ -83,52 +86,54 @@ events:
     return description
 
 
+@pytest.fixture(scope="session")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a house after its ingestion: every test stands on a copy."""
+    folder = tmp_path_factory.mktemp("ingested")
+    events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
+    model = HashingEmbedder(dim=64)
+    ingest(
+        catalogue(folder),
+        Sources(FolderStore(folder / "objects"), events, "test"),
+        embed=model.passages,
+        encoder=model.info,
+        learning=LearningSettings(),
+        rejected=folder / "rejected",
+        progress=lambda stage, done, size: None,
+    )
+    events.close()
+    return folder
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
-    """house(shards=2): ingest the small catalogue and stand everything up on it."""
-    opened: list[SqlEventStore] = []
-    logs: list[ShownLog] = []
+def house(tmp_path: Path, ingested: Path) -> Iterator[Callable[..., House]]:
+    """house(shards=2): stand everything up on the small catalogue."""
+    opened: list[House] = []
 
     def make(shards: int = 2, name: str = "house") -> House:
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = Path(shutil.copytree(ingested, tmp_path / name))
         objects = FolderStore(folder / "objects")
         events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
-        opened.append(events)
-        encoder = Encoder()
-        made = ingest(
-            catalogue(folder),
-            Sources(objects, events, "test"),
-            embed=encoder.model.passages,
-            encoder=encoder.model.info,
-            learning=LearningSettings(),
-            rejected=folder / "rejected",
-            progress=lambda stage, done, size: None,
-        )
+        manifest = Follower(objects).poll()
+        assert manifest is not None
         group = [Shard(objects, n, shards) for n in range(shards)]
         for shard in group:
-            shard.prepare(made.manifest)
+            shard.prepare(manifest)
         pinned = Pinned()
-        pinned.offer(made.manifest, [frozenset(shard.held) for shard in group])
+        pinned.offer(manifest, [frozenset(shard.held) for shard in group])
         shown = ShownLog(events, capacity=100)
-        logs.append(shown)
         recommender = Recommender(
             generations=pinned,
             searcher=LocalShards(group),
-            embedder=encoder,
+            embedder=Encoder(),
             events=events,
             shown=shown,
             explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
         )
-        return House(recommender, events, objects, made.manifest, group, pinned, shown)
+        opened.append(House(recommender, events, objects, manifest, group, pinned, shown))
+        return opened[-1]
 
     yield make
-    for shown in logs:
-        shown.close()
-    for events in opened:
-        events.close()
-
-
-@pytest.fixture
-def run() -> Callable[..., object]:
-    return asyncio.run
+    for home in opened:
+        home.shown.close()
+        home.events.close()

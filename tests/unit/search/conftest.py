@@ -41,7 +41,9 @@ def tables(count: int, seed: int = 0) -> Tables:
     return Tables(
         items=pa.table(items, schema=schema),
         text=pa.table([pa.FixedSizeListArray.from_arrays(flat, DIM)], schema=vectors_schema(DIM)),
-        popularity=pa.table({"popularity": random.random(count)}, schema=POPULARITY_SCHEMA),
+        popularity=pa.table(
+            {"popularity": pa.array(random.random(count), pa.float32())}, schema=POPULARITY_SCHEMA
+        ),
         neighbours=pa.table(stored, schema=STORED_NEIGHBOURS_SCHEMA),
     )
 
