@@ -16,7 +16,7 @@ import numpy as np
 from llmrec_ray.errors import GenerationMissing
 from llmrec_ray.generation.buckets import buckets_of, shard_buckets
 from llmrec_ray.generation.manifest import Manifest, Segment
-from llmrec_ray.generation.publish import read_object
+from llmrec_ray.generation.published import read_object
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact

@@ -14,15 +14,7 @@ from llmrec_ray.errors import InvalidInput
 from llmrec_ray.generation.buckets import BUCKETS, buckets_of
 from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft, checked
 from llmrec_ray.generation.manifest import Channel, Encoder, Manifest, ObjectRef, Segment
-from llmrec_ray.generation.published import (
-    OBJECTS,
-    Problem,
-    list_generations,
-    load_manifest,
-    manifest_key,
-    read_object,
-    verify,
-)
+from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import (
     ITEM_ID,
@@ -33,18 +25,6 @@ from llmrec_ray.schemas import (
 from llmrec_ray.storage.columns import coded, texts
 from llmrec_ray.storage.tables import put_table
 from llmrec_ray.types import Ints
-
-__all__ = [
-    "ChannelTable",
-    "Draft",
-    "Problem",
-    "Progress",
-    "list_generations",
-    "load_manifest",
-    "publish",
-    "read_object",
-    "verify",
-]
 
 ROWS_OF_A_SEGMENT = 65_536
 FEWEST_SEGMENTS = 8

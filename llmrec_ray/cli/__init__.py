@@ -1,0 +1,35 @@
+"""The command line: arguments in; tables, JSON and exit codes out.
+
+0: done. 1: a clear error, one line on stderr that ends with what to do. 2: wrong usage. A command
+is one function in the module of its group; a new group is one more `add_typer` here.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from llmrec_ray.cli import generations, settings
+from llmrec_ray.errors import LLMRecError
+
+app = typer.Typer(
+    name="llmrec",
+    help="A recommender that runs on your own Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(generations.app, name="generations")
+app.add_typer(settings.app, name="settings")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        app(args=arguments)
+    except LLMRecError as error:
+        from rich.console import Console
+
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("error:", *str(error).split(), style="red", markup=False)
+        sys.exit(1)

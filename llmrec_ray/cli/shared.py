@@ -1,0 +1,89 @@
+"""What commands share: their options, the stores that settings name, and printing."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from llmrec_ray.ports import ObjectStore
+    from llmrec_ray.settings import Settings
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", help="A YAML file; without it, the one LLMREC_SETTINGS names."),
+]
+OutputOption = Annotated[Output, typer.Option("--output", help="A table, or JSON for programs.")]
+
+Row = Mapping[str, str | int | float | bool | None]
+
+
+def settings_of(file: Path | None) -> "Settings":
+    """The settings of a command."""
+    from llmrec_ray.settings import load_settings
+
+    return load_settings(file)
+
+
+def object_store(settings: "Settings") -> "ObjectStore":
+    """The object store that settings name."""
+    from llmrec_ray.settings import credentials
+    from llmrec_ray.storage import open_store
+
+    chosen = settings.object_store
+    return open_store(
+        chosen.url,
+        endpoint=chosen.endpoint,
+        secure=chosen.secure,
+        region=chosen.region,
+        timeout_s=chosen.timeout_s,
+        credentials=credentials,
+    )
+
+
+def writer() -> str:
+    """Who writes, for those who read the activations later."""
+    return f"llmrec on {platform.node()}"
+
+
+def print_rows(rows: Sequence[Row], output: Output, empty: str = "") -> None:
+    """The rows as a table, or as a JSON list; `empty` is said where a table would have none."""
+    if output is Output.JSON:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        _print_table(rows)
+    else:
+        typer.echo(empty)
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    first, *others = rows[0]
+    table = Table()
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row.values()))
+    Console().print(table)
+
+
+def _shown(value: str | float | bool | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return "" if value is None else str(value)
