@@ -45,6 +45,10 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage (read, events, embed, learn, publish), what is done of it, and its size."""
 
 
+def unseen(*_: object) -> None:
+    """Progress that nobody looks at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ingested:
     """What one run made, and what it read."""
@@ -71,7 +75,7 @@ def ingest(
     encoder: EncoderInfo,
     learning: LearningSettings,
     rejected: Path,
-    progress: Progress,
+    progress: Progress = unseen,
 ) -> Ingested:
     """Run every stage; rows that cannot be used go to JSONL files in the folder `rejected`.
 

@@ -99,7 +99,6 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder=model.info,
         learning=LearningSettings(),
         rejected=folder / "rejected",
-        progress=lambda stage, done, size: None,
     )
     events.close()
     return folder
