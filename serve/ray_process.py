@@ -22,7 +22,7 @@ from llmrec_ray.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "LLMREC_LOCAL_CLUSTER"
-START_S = 60.0
+START_S = 150.0
 STOP_S = 20.0
 OBJECT_STORE_BYTES = 200 * 2**20
 

@@ -202,9 +202,10 @@ def test_an_explanation_asks_for_the_evidence_it_is_made_of() -> None:
 
 
 def test_one_event_and_a_batch_are_both_taken() -> None:
-    assert read(EventsRequest, EVENT).to_events() == read(
-        EventsRequest, {"events": [EVENT]}
-    ).to_events()
+    assert (
+        read(EventsRequest, EVENT).to_events()
+        == read(EventsRequest, {"events": [EVENT]}).to_events()
+    )
 
 
 @pytest.mark.parametrize(

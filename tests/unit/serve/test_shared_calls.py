@@ -43,7 +43,9 @@ class FakeShard:
     async def __call__(self, asked: Sequence[Question[object]]) -> list[object]:
         self.calls.append(asked)
         await self.gate.wait()
-        if isinstance(self.answer, BaseException) and not isinstance(self.answer, GenerationMissing):
+        if isinstance(self.answer, BaseException) and not isinstance(
+            self.answer, GenerationMissing
+        ):
             raise self.answer
         return [self.answer] * len(asked)
 
@@ -150,9 +152,9 @@ async def test_a_lost_shard_lowers_the_coverage() -> None:
 
 
 async def test_a_slow_shard_lowers_the_coverage() -> None:
-    found = await searcher(
-        opened([Candidate("a", "A", 2.0)]), FakeShard(), sharing=SOON
-    ).score("g1", query())
+    found = await searcher(opened([Candidate("a", "A", 2.0)]), FakeShard(), sharing=SOON).score(
+        "g1", query()
+    )
     assert found.coverage == Coverage(1, 2)
 
 

@@ -1,0 +1,221 @@
+"""The whole HTTP service in one process: real parts, shards behind mailboxes that tests can break."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from llmrec_ray.embedding.hashing import HashingEmbedder
+from llmrec_ray.errors import EmbedderUnavailable, EventStoreUnavailable
+from llmrec_ray.explain.explainer import Explainer
+from llmrec_ray.feedback.events import SqlEventStore, open_event_store
+from llmrec_ray.feedback.log import ShownLog
+from llmrec_ray.generation.follow import Follower
+from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.pipeline import Ingested, Sources, ingest
+from llmrec_ray.ports import EncoderInfo, Generator, Prompt
+from llmrec_ray.recommender import Recommender
+from llmrec_ray.settings import LearningSettings, LimitSettings
+from llmrec_ray.shard import Shard
+from llmrec_ray.storage.local import FolderStore
+from llmrec_ray.types import Float32s
+from serve.api import Service, create_app
+from serve.generations import StoredGenerations
+from serve.handles import PoolEmbedder, ShardSearcher
+from serve.mailbox import Mailbox, Sharing
+from serve.questions import Question, answer
+from serve.shards import ShardState
+from serve.watch import Probes, Watch
+
+WORDS = ("space", "love", "war", "music", "crime", "family", "robot", "ocean")
+SLASHED = "films/a b"
+
+
+@dataclass
+class Breakable:
+    """A shard behind its mailbox; `lost` makes its calls fail, `stuck` makes them hang."""
+
+    shard: Shard
+    lost: bool = False
+    stuck: bool = False
+
+    async def __call__(self, questions: Sequence[Question[object]]) -> list[object]:
+        if self.stuck:
+            await asyncio.Event().wait()
+        if self.lost:
+            raise ConnectionError("the replica died")
+        return await asyncio.to_thread(answer, self.shard, questions)
+
+    async def states(self) -> Sequence[ShardState]:
+        return [] if self.lost else [ShardState(self.shard.held)]
+
+
+@dataclass
+class Model:
+    """The embedding pool; `lost` makes it fail."""
+
+    encoder: HashingEmbedder = field(default_factory=HashingEmbedder)
+    lost: bool = False
+
+    async def embed(self, text: str) -> Float32s:
+        if self.lost:
+            raise EmbedderUnavailable("no replica")
+        return self.encoder.queries([text])[0]
+
+    async def info(self) -> EncoderInfo:
+        if self.lost:
+            raise EmbedderUnavailable("no replica")
+        return self.encoder.info
+
+
+@dataclass
+class Endless:
+    """A generator that says nothing until it is cancelled."""
+
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+            yield prompt.user
+        finally:
+            self.cancelled.set()
+
+
+class Events(SqlEventStore):
+    """The event store; `lost` makes every call fail."""
+
+    lost = False
+
+    def __getattribute__(self, name: str) -> object:
+        if name in {"append", "history", "user_version", "erase", "check", "record"} and self.lost:
+            raise EventStoreUnavailable("the database is away")
+        return super().__getattribute__(name)
+
+
+@dataclass
+class House:
+    """Everything behind the HTTP interface, and the interface itself."""
+
+    app: FastAPI
+    folder: Path
+    objects: FolderStore
+    events: Events
+    shown: ShownLog
+    shards: list[Breakable]
+    model: Model
+    watch: Watch
+    made: Ingested
+
+    def ingest(self) -> Ingested:
+        """Publish and activate the catalogue anew."""
+        return _ingest(self.folder, self.objects, self.events, self.model.encoder)
+
+    async def take_up(self) -> None:
+        """What the shards' and the ingress' background tasks do, once."""
+        for breakable in self.shards:
+            manifest = Follower(self.objects).poll()
+            if manifest is not None:
+                breakable.shard.prepare(manifest)
+        await self.watch.look()
+
+    def close(self) -> None:
+        self.events.lost = False
+        self.shown.close()
+        self.events.close()
+
+
+def build_house(
+    folder: Path,
+    *,
+    shards: int = 2,
+    limits: LimitSettings | None = None,
+    generator: Generator | None = None,
+    sharing: Sharing | None = None,
+) -> House:
+    """Ingest a small catalogue and stand the service up on it; nothing is loaded before `take_up`."""
+    objects = FolderStore(folder / "objects")
+    opened = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
+    opened.__class__ = Events
+    events = opened
+    assert isinstance(events, Events)
+    model = Model()
+    made = _ingest(folder, objects, events, model.encoder)
+    group = [Breakable(Shard(objects, shard, shards)) for shard in range(shards)]
+    pinned = Pinned()
+    watch = Watch(
+        Follower(objects),
+        pinned,
+        Probes(
+            shards=[breakable.states for breakable in group],
+            encoder=model.info,
+            generator=_speaks,
+            events=lambda: events.check(),
+        ),
+        poll_s=60,
+    )
+    sharing = sharing or Sharing(deadline_s=5, shared=32, pending=100)
+    shown = ShownLog(events, capacity=100)
+    recommender = Recommender(
+        generations=pinned,
+        searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
+        embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
+        events=events,
+        shown=shown,
+        explainer=Explainer(generator, deadline_s=30),
+    )
+    service = Service(
+        recommender,
+        watch,
+        StoredGenerations(objects, lambda: watch.encoder),
+        limits or LimitSettings(),
+    )
+    return House(create_app(service), folder, objects, events, shown, group, model, watch, made)
+
+
+async def _speaks() -> str:
+    return "a model"
+
+
+def _ingest(
+    folder: Path, objects: FolderStore, events: SqlEventStore, encoder: HashingEmbedder
+) -> Ingested:
+    return ingest(
+        _catalogue(folder),
+        Sources(objects, events, "test"),
+        embed=encoder.passages,
+        encoder=encoder.info,
+        learning=LearningSettings(),
+        rejected=folder / "rejected",
+        progress=lambda stage, done, size: None,
+    )
+
+
+def _catalogue(folder: Path, items: int = 40) -> Path:
+    """Films about two words each, one with a slash in its id, and users who like films of a word."""
+    films = ["id,title,genres,year,plot"]
+    for n in range(items):
+        first, second = WORDS[n % 8], WORDS[(n // 8) % 8]
+        item_id = SLASHED if n == items - 1 else f"f{n:02}"
+        films.append(f"{item_id},Film {n},{first}|{second},{1980 + n},Of {first} and {second}.")
+    (folder / "films.csv").write_text("\n".join(films) + "\n")
+    likes = ["user,item,time"]
+    for user in range(12):
+        likes += [f"u{user},f{user % 7 + 8 * k:02},{1_000_000 + 100 * user + k}" for k in range(4)]
+    (folder / "likes.csv").write_text("\n".join(likes) + "\n")
+    description = folder / "films.yaml"
+    description.write_text(
+        """
+files: films.csv
+columns: {id: id, title: title, text: [plot], tags: [genres], numbers: [year]}
+events:
+  files: likes.csv
+  columns: {user: user, item: item, time: time}
+  type: like
+"""
+    )
+    return description
