@@ -27,15 +27,15 @@ def main() -> None:
     base: list[str] = project["project"]["dependencies"]
     extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
     files: list[str] = project["tool"]["locks"]["files"]
-    left_out = {normal(name) for name in project["tool"]["locks"]["left-out"]}
+    left_out: dict[str, list[str]] = project["tool"]["locks"]["left-out"]
 
     tools = resolve(base + extras["cpu"] + extras["dev"])
     cpu = resolve(base + extras["cpu"], agreed=tools)
     gpu = resolve(base + [not_the_cpu_build(each) for each in extras["gpu"]])
     data = dict(pin.split("==") for pin in files)
-    write("cpu", without(cpu, left_out) | data)
-    write("gpu", without(gpu, left_out) | data)
-    write("dev", without(tools, left_out | cpu.keys()))
+    write("cpu", without(cpu, left_out["cpu"]) | data)
+    write("gpu", without(gpu, left_out["gpu"]) | data)
+    write("dev", without(tools, cpu))
 
 
 def resolve(requirements: list[str], *, agreed: Pins | None = None) -> Pins:
