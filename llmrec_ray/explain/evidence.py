@@ -147,7 +147,7 @@ def _fields(item: Item) -> tuple[Fact, ...]:
         if year := _year(name, value):
             facts.append(Fact(field_words(name), (str(year),), "time"))
         elif field_words(name) and (values := tuple(_values(item, value))):
-            fact = Fact(field_words(name), values[:VALUES], _form(name, len(values)))
+            fact = Fact(field_words(name), values[:VALUES], _form(name))
             facts.append(fact)
     return tuple(facts)
 
@@ -172,7 +172,6 @@ def _shared(item: Item, other: Item, items: Mapping[str, Item]) -> tuple[Fact, .
         holders = {
             kept: sum(_holds(held, kept) for held in known) for kept in ours if kept in others
         }
-        form = _form(name, max(len(ours), len(others)))
         usual = len(known) // 2 if len(known) >= FEW else len(known)
         for facts, kept in (
             (rare, [kept for kept in holders if holders[kept] <= usual]),
@@ -181,7 +180,7 @@ def _shared(item: Item, other: Item, items: Mapping[str, Item]) -> tuple[Fact, .
             if kept:
                 kept.sort(key=lambda value: holders[value])
                 values = tuple(kept[:VALUES])
-                facts.append((holders[kept[0]], Fact(field_words(name), values, form)))
+                facts.append((holders[kept[0]], Fact(field_words(name), values, _form(name))))
     told = sorted(rare or common, key=lambda pair: pair[0])
     return (*_disjoint(fact for _, fact in told)[: FACTS - 1], *times[:1])
 
@@ -229,12 +228,11 @@ def _holds(value: FieldValue | None, kept: str) -> bool:
     return value == kept or (isinstance(value, tuple) and kept in value)
 
 
-def _form(name: str, size: int) -> Form:
-    """`size` is how many values an item holds there: a singular name of many is a collective."""
+def _form(name: str) -> Form:
     words = field_words(name)
     if is_plural(words):
         return "plural"
-    return "within" if words.rsplit(" ", 1)[-1] in COLLECTIVE or size > 5 else "single"
+    return "within" if words.rsplit(" ", 1)[-1] in COLLECTIVE else "single"
 
 
 def _year(name: str, value: FieldValue) -> int | None:

@@ -10,6 +10,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from llmrec_ray.errors import GeneratorUnavailable
+from llmrec_ray.explain.evidence import Facts
+from llmrec_ray.explain.prompt import prompt_of
 from llmrec_ray.ports import Prompt
 
 if TYPE_CHECKING:
@@ -101,6 +103,13 @@ class VllmGenerator:
                 "meanwhile. See the generator's log."
             ) from cause
 
+    async def warm_up(self) -> None:
+        """Answer once, so that no user waits for what the engine prepares at its first request."""
+        facts = Facts(item_id="", title="An item", fields=(), cited=(), ground="popular")
+        async with aclosing(self.generate(prompt_of(facts, seed=0, max_tokens=32))) as pieces:
+            async for _ in pieces:
+                pass
+
     def unfinished(self) -> int:
         """How many requests the engine is working on."""
         return self._engine.output_processor.get_num_unfinished_requests()
@@ -115,5 +124,6 @@ class VllmGenerator:
             ) from cause
 
     def close(self) -> None:
-        """Stop the engine and its processes."""
+        """Stop the engine and its processes; nothing can be asked afterwards."""
         self._engine.shutdown()
+        del self._engine  # its finaliser fails where the interpreter is going down

@@ -25,6 +25,9 @@ OPENINGS = 4
 """How many openings one request offers, all with the same first word: models prefer "You", and a
 list of ten would read the same."""
 
+OWN = 3
+"""How many of an item's own fields are spoken of: the first in the catalogue's order."""
+
 
 def phrases(facts: Facts, *, seed: str, room: int | None = None) -> Node:
     """The language for one explanation, about the first two events at most.
@@ -256,7 +259,7 @@ def _noun(fact: Fact) -> Iterator[Node]:
 
 def _own(facts: Facts) -> Iterator[str]:
     """What the item itself has: "its director is X", "its cast includes X and Y"."""
-    for fact in facts.fields:
+    for fact in _told(facts.fields)[:OWN]:
         several = len(fact.values) > 1
         if fact.form == "time":
             yield f"it comes from {fact.values[0]}"

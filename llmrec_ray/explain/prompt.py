@@ -2,7 +2,7 @@
 
 from llmrec_ray.explain.evidence import Cited, Fact, Facts
 from llmrec_ray.explain.grammar import Node, contains, ebnf
-from llmrec_ray.explain.phrasing import phrases
+from llmrec_ray.explain.phrasing import OWN, phrases
 from llmrec_ray.explain.words import listed
 from llmrec_ray.ports import Prompt
 
@@ -33,7 +33,7 @@ def prompt_of(facts: Facts, *, seed: int, max_tokens: int) -> Prompt:
     said = [f"User: {_event(cited)}" for cited in facts.cited[:2]]
     if not said:
         said = ["Other users: like it" if facts.ground == "popular" else "User: nothing to name"]
-    told = () if any(cited.shared for cited in facts.cited) else facts.fields[:3]
+    told = () if any(cited.shared for cited in facts.cited) else facts.fields[:OWN]
     item = f"Item: {_data(facts.title)}" + "".join(f" with {_fact(fact)}" for fact in told)
     return Prompt(
         system=_SYSTEM,

@@ -175,3 +175,9 @@ def test_the_evidence_of_the_best_neighbour_does_not_depend_on_the_order_of_shar
     assert facts(HEAT, one, two) == facts(HEAT, two, one)
     assert facts(HEAT, one, two).cited[1].title == THIEF.title
     assert ALIEN.title not in {cited.title for cited in facts(HEAT, one, two).cited}
+
+
+def test_a_field_with_a_singular_name_stays_one_however_many_values_it_holds() -> None:
+    many = tuple(f"Name {n}" for n in range(9))
+    one, two = item("x", "X", director=many), item("y", "Y", director=many)
+    assert facts(one, share("y"), known=(two,)).cited[0].shared[0].form == "single"

@@ -151,3 +151,23 @@ def test_any_text_of_a_catalogue_can_be_explained(title: str, value: str) -> Non
     text = render(facts(one, share("y"), known=(two,)))
     assert text.endswith(".")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "said"),
+    [
+        ("director", ("A", "B"), "the directors A and B"),
+        ("genres", ("A",), "the genre A"),
+        ("categories", ("A",), "the category A"),
+        ("country", ("A", "B"), "the countries A and B"),
+        ("user_tags", ("A", "B"), "the user tags A and B"),
+        ("series", ("A",), "the series A"),
+        ("crew", ("A", "B"), "A and B in the crew"),
+        ("导演", ("张艺谋",), "the 导演 张艺谋"),
+    ],
+)
+def test_field_names_become_words(field: str, values: tuple[str, ...], said: str) -> None:
+    one, two = item("x", "One", **{field: values}), item("y", "Two", **{field: values})
+    known = facts(one, share("y"), known=(two,))
+    texts = set().union(*(samples(phrases(known, seed=str(seed))) for seed in range(9)))
+    assert any(said in text for text in texts)
