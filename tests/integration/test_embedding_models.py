@@ -100,6 +100,19 @@ def test_half_a_surrogate_pair_is_invalid_input(multilingual: SentenceTransforme
         multilingual.queries(["fine", "broken \ud83d"])
 
 
+def test_a_hub_name_is_taken_from_the_hubs_cache(
+    minilm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cached = tmp_path / "models--acme--encoder"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(minilm, cached / "snapshots" / ("0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    named = open_embedder("acme/encoder").info
+    assert named.name == "acme/encoder"
+    assert named.hash == encoder_hash(Path(minilm), "", "")
+
+
 def test_a_folder_without_a_model_is_named(tmp_path: Path):
     with pytest.raises(InvalidSettings, match=f"cannot load the embedding model {tmp_path}"):
         open_embedder(str(tmp_path))
