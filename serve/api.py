@@ -1,4 +1,4 @@
-"""The HTTP interface: routes over the library's `Recommender`; every error leaves through `problems`."""
+"""The HTTP interface: requests in, the `Recommender`'s answers or problems out."""
 
 import asyncio
 import contextlib
@@ -303,7 +303,7 @@ async def _told(
                     else:
                         piece = messages.PieceAnswer(item_id=part.item_id, text=part.text)
                         yield Said("piece", piece)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 the stream has begun: no status can tell it any more
         yield Said("error", problems.answer(problems.problem_of(error), request_id.get()))
         return
     yield Said("done", messages.DoneAnswer(degraded=degraded, took_ms=_ms(since)))

@@ -29,7 +29,7 @@ def reader(model: type[M], limits: LimitSettings) -> Callable[[Request], Awaitab
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """The whole body, given up at the first byte over the limit; a declared length is not trusted."""
+    """The whole body, given up at the first byte over the limit, whatever length was declared."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
         raise _too_large(most)

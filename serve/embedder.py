@@ -1,4 +1,4 @@
-"""One replica of the embedding pool: query texts in, in batches that fill while one is encoded; unit vectors out."""
+"""One replica of the embedding pool: query texts in, encoded in batches, unit vectors out."""
 
 import asyncio
 from collections.abc import Callable

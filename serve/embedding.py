@@ -35,7 +35,7 @@ class NoFreeCPU(Unavailable):
 
 
 def require_cpus(count: int, wait_s: float = CPU_WAIT_S) -> None:
-    """Return once `count` logical CPUs are free; Ray Data would wait for them for ever, in silence."""
+    """Return once `count` logical CPUs are free: Ray Data waits for ever, in silence."""
     end = time.monotonic() + wait_s
     while (free := ray.available_resources().get("CPU", 0.0)) < count:
         if time.monotonic() >= end:

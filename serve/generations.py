@@ -11,7 +11,7 @@ from serve.messages import ActivationAnswer, GenerationsAnswer
 
 
 class StoredGenerations:
-    """Reads and writes the object store in threads; `encoder` is the model that a generation must fit."""
+    """Reads and writes the object store in threads; a generation must fit the pool's `encoder`."""
 
     def __init__(self, store: ObjectStore, encoder: Callable[[], EncoderInfo | None]) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Deployments as the ports of the library: fan-out to shards with partial results, embedding, generation."""
+"""Deployments as the ports of the library: search with partial results, embedding, generation."""
 
 import asyncio
 from collections import OrderedDict
@@ -38,7 +38,7 @@ A = TypeVar("A")
 
 
 class ShardSearcher:
-    """The `Searcher` port over one mailbox per shard; a shard that does not answer lowers the coverage."""
+    """The `Searcher` port over one mailbox per shard; a lost shard lowers the coverage."""
 
     def __init__(self, shards: Sequence[Mailbox]) -> None:
         self._shards = shards
@@ -108,7 +108,7 @@ class ShardSearcher:
         return owned
 
     async def _ask(self, asked: Mapping[int, Question[A]]) -> tuple[dict[int, A], Coverage]:
-        """The answers of the shards that gave one; a shard that was not asked counts as answering."""
+        """The answers that came; a shard that was not asked counts as answering."""
         replies = await asyncio.gather(
             *(self._shards[shard].ask(question) for shard, question in asked.items()),
             return_exceptions=True,
@@ -139,7 +139,7 @@ def _none_answers(lost: Sequence[Unavailable]) -> Unavailable:
 
 
 class PoolEmbedder:
-    """The `QueryEmbedder` port over the embedding pool, with the newest query vectors remembered."""
+    """The `QueryEmbedder` port over the embedding pool; remembers the newest query vectors."""
 
     def __init__(
         self, call: Callable[[str], Awaitable[Float32s]], *, deadline_s: float, cached: int
@@ -167,7 +167,7 @@ class PoolEmbedder:
 
 
 class PoolGenerator:
-    """The `Generator` port over the generator deployment; closing the iterator cancels the generation."""
+    """The `Generator` port over the deployment; closing the iterator cancels the generation."""
 
     def __init__(self, call: Callable[[Prompt], AsyncIterator[str]], *, deadline_s: float) -> None:
         self._call = call

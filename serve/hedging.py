@@ -1,4 +1,4 @@
-"""A call to a deployment in, its answer out; where a second replica exists, a slow or failed call is repeated once."""
+"""A call to a deployment in, its answer out; a second replica is asked where the first is slow."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ BURST = 10.0
 
 
 class Hedged(Generic[Q, R]):
-    """Repeats a call on another replica after `after_s`; the first answer wins, the other call is cancelled."""
+    """Repeats a slow or failed call once on another replica; the first answer wins."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A catalogue description in, a published and activated generation out, its texts embedded on Ray Data.
+"""A catalogue description in, an activated generation out, its texts embedded on Ray Data.
 
 `python -m serve.ingest CATALOG.yaml [--settings FILE] [--address RAY]`
 """

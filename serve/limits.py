@@ -1,6 +1,7 @@
-"""Bounds of a request's values, taken from `settings.limits`: checked when a body is parsed, shown in OpenAPI.
+"""Bounds of a request's values: from `settings.limits` to checks of a body, and to OpenAPI.
 
-The limits reach the models as pydantic's validation context, so one set of models serves every deployment.
+The limits reach the models as pydantic's validation context, so one set of models serves every
+deployment.
 """
 
 import unicodedata
@@ -56,7 +57,7 @@ def limits_of(info: ValidationInfo) -> LimitSettings:
 
 
 def no_control_characters(value: str) -> str:
-    """Ids and field names are stored and logged: no NUL, no line breaks, no other control characters."""
+    """Ids and field names are stored and logged: no NUL, no line breaks, nothing of that kind."""
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise PydanticCustomError("control_character", "control characters are not allowed")
     return value
@@ -70,6 +71,7 @@ def no_nul(value: str) -> str:
 
 
 def not_blank(value: str) -> str:
+    """A text must say something."""
     if not value.strip():
         raise PydanticCustomError("blank", "must hold more than white space")
     return value

@@ -1,4 +1,4 @@
-"""Questions to one shard in, shared calls out: what arrives while calls are in flight goes with the next one."""
+"""Questions to one shard in, shared calls out: what arrives during a call goes with the next."""
 
 import asyncio
 import contextvars
@@ -29,7 +29,7 @@ class Sharing:
 
 
 class Mailbox:
-    """Asks one shard. A question raises `Unavailable` past its deadline and `Overloaded` when too many wait."""
+    """Asks one shard; at most `pending` questions wait, each for `deadline_s` seconds."""
 
     def __init__(self, send: Send, sharing: Sharing) -> None:
         self._send = send
@@ -38,7 +38,7 @@ class Mailbox:
         self._lanes: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Question[A]) -> A:
-        """The shard's answer; an error that the shard answered with is raised."""
+        """The shard's answer; raises what it answered with, `Unavailable` and `Overloaded`."""
         if len(self._waiting) >= self._sharing.pending:
             raise Overloaded("too many requests wait for a shard; try again shortly.")
         reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -56,8 +56,8 @@ class Mailbox:
     def _open_lane(self) -> None:
         if len(self._lanes) >= LANES:
             return
-        # A call serves several requests, so it must not be cancelled with the one that happened to start it: Serve
-        # finds the children of a request through the context.
+        # A call serves several requests, so it must not be cancelled with the one that happened to
+        # start it: Serve finds the children of a request through the context.
         lane = asyncio.get_running_loop().create_task(self._drain(), context=contextvars.Context())
         self._lanes.add(lane)
         lane.add_done_callback(self._lanes.discard)
@@ -82,7 +82,7 @@ class Mailbox:
         try:
             async with asyncio.timeout(self._sharing.deadline_s):
                 return await self._send(questions)
-        except Exception as error:  # whatever is wrong with the call, the shard is missing
+        except Exception as error:  # noqa: BLE001 whatever is wrong, the shard is missing
             log.warning("shard_call_failed error=%s", type(error).__name__)
             return [Unavailable(f"the shard does not answer ({type(error).__name__}).")] * len(
                 questions

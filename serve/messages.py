@@ -1,4 +1,4 @@
-"""The HTTP messages: request bodies that are checked on the way in, answers that are written on the way out."""
+"""The HTTP messages: bodies checked on the way in, answers written on the way out."""
 
 import math
 from typing import Annotated, Literal, Self, cast

@@ -1,4 +1,4 @@
-"""What every request passes, as plain ASGI: a request id, a path that keeps its encoding, a last resort."""
+"""What every request passes: a request id, a path that keeps its encoding, a last resort."""
 
 import logging
 import re
@@ -21,7 +21,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 class Frame:
     """The outermost layer of the application.
 
-    `echoed` says that the server around it already answers with the `X-Request-Id` it was given (Ray Serve does).
+    `echoed` says that the server around it already answers with the `X-Request-Id` it was given
+    (Ray Serve does).
     """
 
     def __init__(self, app: ASGIApp, *, echoed: bool = False) -> None:

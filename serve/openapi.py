@@ -1,4 +1,4 @@
-"""The application's routes in, its OpenAPI document out, with the bounds of this deployment's settings."""
+"""The application's routes in, its OpenAPI document out, with the limits of its settings."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ REF = "#/components/schemas/{model}"
 
 
 def describe(app: FastAPI, limits: LimitSettings) -> None:
-    """Give the application its document: bodies are read by hand, so their schemas are added by hand."""
+    """Give the application its document; bodies are read by hand, so their schemas are added."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -100,7 +100,7 @@ def invalid(errors: list[ErrorAt]) -> Problem:
 
 
 def _pointer(error: ErrorDetails) -> str:
-    """A JSON pointer as a URI fragment (RFC 6901, section 6); union tags are no part of the body."""
+    """A JSON pointer as a URI fragment (RFC 6901, section 6), without the tags of unions."""
     parts = [str(part) for part in error["loc"] if not str(part).startswith("<")]
     return "#" + "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 

@@ -1,11 +1,12 @@
-"""Questions that travel to a shard, many in one call, and the answers that come back in the same order."""
+"""Questions that travel to a shard, many in one call, and the answers in the same order."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from llmrec_ray.errors import LLMRecError, Unavailable
+from llmrec_ray.errors import GenerationMissing, LLMRecError, Unavailable
 from llmrec_ray.types import (
     Candidate,
     Float32s,
@@ -18,12 +19,13 @@ from llmrec_ray.types import (
 
 log = logging.getLogger("ray.serve")
 
-A = TypeVar("A", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
+Q = TypeVar("Q")
 Found = tuple[dict[str, Item], dict[str, Float32s]]
 
 
-class Question(Generic[A]):
-    """Something to ask one shard about one generation; `A` is the type of its answer."""
+class Question(Generic[A_co]):
+    """Something to ask one shard about one generation; `A_co` is the type of its answer."""
 
     __slots__ = ()
     generation: str
@@ -87,22 +89,41 @@ class Answering(Protocol):
 
 
 def answer(shard: Answering, questions: Sequence[Question[object]]) -> list[object]:
-    """An answer or an error for each question; queries of one kind and generation are scored together."""
+    """An answer or an error for each question; queries of one generation are scored together."""
     answers: list[object] = [None] * len(questions)
-    batches: dict[tuple[type, str], list[int]] = {}
+    scores: dict[str, list[tuple[int, ScoreQuery]]] = {}
+    nears: dict[str, list[tuple[int, NearQuery]]] = {}
     for position, question in enumerate(questions):
         match question:
-            case Score() | Near():
-                batches.setdefault((type(question), question.generation), []).append(position)
+            case Score(generation, query):
+                scores.setdefault(generation, []).append((position, query))
+            case Near(generation, query):
+                nears.setdefault(generation, []).append((position, query))
             case _:
-                answers[position] = _guarded(lambda asked=question: _single(shard, asked))
-    for (kind, generation), positions in batches.items():
-        queries = [questions[position].query for position in positions]  # pyright: ignore
-        ask = shard.score if kind is Score else shard.near
-        found = _guarded(lambda ask=ask, g=generation, q=queries: ask(g, q))
-        for place, position in enumerate(positions):
-            answers[position] = found[place] if isinstance(found, list) else found
+                answers[position] = _guarded(partial(_single, shard, question))
+    for generation, asked in scores.items():
+        _fill(answers, asked, partial(shard.score, generation))
+    for generation, asked in nears.items():
+        _fill(answers, asked, partial(shard.near, generation))
     return answers
+
+
+def _fill(
+    answers: list[object],
+    asked: Sequence[tuple[int, Q]],
+    ask: Callable[[Sequence[Q]], Sequence[Sequence[Candidate]]],
+) -> None:
+    """Ask for all queries at once; where one of them fails the call, each on its own."""
+    queries = [query for _, query in asked]
+    together = _guarded(partial(ask, queries))
+    if isinstance(together, list):
+        found: list[object] = together
+    elif isinstance(together, GenerationMissing) or len(queries) == 1:
+        found = [together] * len(queries)
+    else:
+        found = [_guarded(lambda query=query: ask([query])[0]) for query in queries]
+    for (position, _), one in zip(asked, found, strict=True):
+        answers[position] = one
 
 
 def _single(shard: Answering, question: Question[object]) -> object:
@@ -118,7 +139,7 @@ def _single(shard: Answering, question: Question[object]) -> object:
 
 
 def _guarded(ask: Callable[[], object]) -> object:
-    """The answer, or the error as a value: one bad question must not fail those that share its call."""
+    """The answer, or the error as a value: one bad question must not fail its neighbours."""
     try:
         return ask()
     except LLMRecError as error:

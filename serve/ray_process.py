@@ -1,4 +1,4 @@
-"""A Ray head node as a child of this process: started with ports of its own, stopped without a trace."""
+"""A Ray head node as a child of this process: started on free ports, stopped without a trace."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ import psutil
 from llmrec_ray.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = "LLMREC_LOCAL_CLUSTER"
+TOKEN = "RAY_AUTH_TOKEN"
 START_S = 150.0
 STOP_S = 20.0
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -54,7 +54,7 @@ class RayNode:
     dashboard: str
     gcs: str
     folder: Path
-    mark: str
+    token: str
 
     @property
     def log(self) -> Path:
@@ -62,14 +62,14 @@ class RayNode:
 
     def deploy(self, config: Mapping[str, Any]) -> None:
         """Hand over a Serve config; raises `StartFailed` where Ray does not take it."""
-        answer = httpx.put(f"{self.dashboard}/api/serve/applications/", json=config, timeout=60)
+        answer = self._ask("PUT", timeout=60, json=config)
         if answer.is_error:
             raise StartFailed(f"Ray Serve does not take the config: {answer.text[-2000:]}")
 
     def status(self) -> dict[str, Any]:
         """Applications and deployments as Serve reports them; empty while it cannot be asked."""
         try:
-            answer = httpx.get(f"{self.dashboard}/api/serve/applications/", timeout=10)
+            answer = self._ask("GET", timeout=10)
             return answer.json() if answer.is_success else {}
         except (httpx.HTTPError, json.JSONDecodeError):
             return {}
@@ -77,7 +77,7 @@ class RayNode:
     def stop(self) -> None:
         """End Serve, then Ray, then whatever of it is left."""
         with contextlib.suppress(httpx.HTTPError):
-            httpx.delete(f"{self.dashboard}/api/serve/applications/", timeout=STOP_S)
+            self._ask("DELETE", timeout=STOP_S)
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
@@ -88,12 +88,17 @@ class RayNode:
         psutil.wait_procs(leftovers, timeout=STOP_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _ask(self, method: str, timeout: float, json: object = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        url = f"{self.dashboard}/api/serve/applications/"
+        return httpx.request(method, url, headers=headers, timeout=timeout, json=json)
+
     def _leftovers(self) -> list[psutil.Process]:
-        """Every process that carries this node's mark in its environment."""
+        """Every process that carries this node's token in its environment."""
         found: list[psutil.Process] = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark:
+                if process.environ().get(TOKEN) == self.token:
                     found.append(process)
         return found
 
@@ -101,7 +106,7 @@ class RayNode:
 def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
     """Start a head node on 127.0.0.1; it gets `environment` and the settings of `LOCAL`."""
     folder = Path(tempfile.mkdtemp(prefix="llmrec-", dir="/tmp"))  # sockets need short paths
-    mark = secrets.token_hex(8)
+    token = secrets.token_hex(32)  # nobody else on the network or the machine may run code here
     gcs, dashboard, client, agent, metrics, haproxy_metrics, haproxy_stats = free_ports(7)
     shared = {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(haproxy_metrics),
@@ -111,7 +116,8 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-        MARK: mark,
+        "RAY_AUTH_MODE": "token",
+        TOKEN: token,
     }
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
@@ -131,7 +137,7 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to answer, in order
         )
-    node = RayNode(process, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder, mark)
+    node = RayNode(process, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder, token)
     try:
         _wait_for_dashboard(node)
     except BaseException:
@@ -169,7 +175,7 @@ def port_is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind(("", port))
         except OSError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""One replica of one shard: follows the activations, loads what they name, answers questions about it."""
+"""One replica of one shard: activations in, their generations loaded; questions in, answers out."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ class ShardState:
 
 
 class ShardReplica:
-    """The deployment `shard-N`. It is routed to once the current generation is loaded, where there is one."""
+    """The deployment `shard-N`; routed to once the current generation, where there is one, is loaded."""
 
     async def __init__(
         self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float
@@ -68,7 +68,5 @@ class ShardReplica:
             self._trouble = str(error)
             log.warning("generation_not_loaded code=%s", error.code)
         except Exception as error:
-            self._trouble = (
-                f"loading failed ({type(error).__name__}); the shard's log has the reason."
-            )
+            self._trouble = f"loading failed ({type(error).__name__}); its log has the reason."
             log.exception("generation_not_loaded")

@@ -1,4 +1,4 @@
-"""Named messages in, a `text/event-stream` out: heartbeats while nothing is said, the end when the client leaves."""
+"""Named messages in, a `text/event-stream` out, with heartbeats; it ends when the client leaves."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class Said:
 
 
 class EventStream(Response):
-    """Sends the messages as they come. When the client leaves, `messages` is cancelled where it waits, and closed."""
+    """Sends messages as they come; a client that leaves cancels and closes `messages`."""
 
     media_type = MEDIA_TYPE
 
@@ -39,7 +39,7 @@ class EventStream(Response):
         self._messages = messages
         self._heartbeat_s = heartbeat_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         speaking = asyncio.create_task(self._speak(send))
         leaving = asyncio.create_task(_left(receive))
         try:
@@ -58,7 +58,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _next(self, messages: AsyncGenerator[Said, None], send: Send) -> Said | None:
-        """The next message, None at the end; a comment now and then keeps proxies from closing the connection."""
+        """The next message, None at the end; comments meanwhile keep proxies from hanging up."""
         coming = asyncio.ensure_future(anext(messages, None))
         try:
             while not coming.done():

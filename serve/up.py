@@ -1,4 +1,4 @@
-"""A Serve config in, the service running on this machine out: `python -m serve.up`, and `local_cluster` for tests."""
+"""A Serve config in, the service running on this machine out: `python -m serve.up`."""
 
 import argparse
 import os
@@ -60,11 +60,12 @@ def local_cluster(
     environment: Mapping[str, str] | None = None,
     cpus: int = 2,
     timeout_s: float = UP_S,
-    told: Callable[[list[Part]], None] = lambda parts: None,
+    told: Callable[[list[Part]], None] = lambda _: None,
 ) -> Iterator[Cluster]:
     """The service on this machine for the length of the block; `told` hears how far each part is.
 
-    `environment` is added to this process's own. Raises `StartFailed` when a part fails, or is not ready in time.
+    `environment` is added to this process's own. Raises `StartFailed` when a part fails, or is not
+    ready in time.
     """
     if not port_is_free(port):
         raise StartFailed(
@@ -163,7 +164,7 @@ def _parts(applications: Mapping[str, Any], from_http: list[Part]) -> list[Part]
 
 
 def _raise_failures(applications: Mapping[str, Any]) -> None:
-    """Raise for an application that will not come up, with the reason of the deployment at fault."""
+    """Raise where an application will not come up, with the reason of the part at fault."""
     for name, application in applications.items():
         deployments = application.get("deployments", {})
         broken = {
@@ -204,17 +205,14 @@ def drawn(parts: list[Part]) -> Table:
 
 def greeting(url: str) -> str:
     """Where the service is, and three requests to try."""
-    post = f"curl -s {url}/v1"
     json = "-H 'Content-Type: application/json'"
-    return "\n".join(
-        [
-            f"Serving on {url} (docs: {url}/docs). Ctrl-C stops it. Try:",
-            f"""  {post}/search {json} -d '{{"query": "a robot that wants to be loved"}}'""",
-            f"""  {post}/recommendations {json} -d '{{"user_id": "1", "limit": 5, "evidence": true}}'""",
-            f"""  {post}/recommendations {json} -N -H 'Accept: text/event-stream' \\\n"""
-            f"""    -d '{{"user_id": "1", "limit": 2, "explain": "llm"}}'""",
-        ]
-    )
+    return f"""Serving on {url} (docs: {url}/docs). Ctrl-C stops it. Try:
+  curl -s {url}/v1/search {json} \\
+    -d '{{"query": "a robot that wants to be loved", "limit": 3}}'
+  curl -s {url}/v1/recommendations {json} \\
+    -d '{{"user_id": "1", "limit": 3, "evidence": true}}'
+  curl -sN {url}/v1/recommendations {json} -H 'Accept: text/event-stream' \\
+    -d '{{"user_id": "1", "limit": 2, "explain": "llm"}}'"""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """The ingress replica's view of the others: which generation every shard holds, and what is ready.
 
-Looks every `poll_s` seconds. A generation that every shard holds, and that the embedder's model fits, is handed to
-`Pinned`, from which requests take theirs.
+Looks every `poll_s` seconds. A generation that every shard holds, and that the embedder's model
+fits, is handed to `Pinned`, from which requests take theirs.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class Watch:
         try:
             async with asyncio.timeout(PROBE_S):
                 self._shards[shard] = await self._probes.shards[shard]()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 whatever is wrong, it is not there
             log.info("shard_state_unknown shard=%s error=%s", shard, type(error).__name__)
             self._shards[shard] = ()
 
@@ -132,7 +132,7 @@ class Watch:
                 self._others[name] = Component(name, has=await probe())
         except LLMRecError as error:
             self._others[name] = Component(name, waits_for=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             log.info("component_unknown name=%s error=%s", name, type(error).__name__)
             self._others[name] = Component(name, waits_for="a replica that answers")
 

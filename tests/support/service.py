@@ -1,4 +1,4 @@
-"""The whole HTTP service in one process: real parts, shards behind mailboxes that tests can break."""
+"""The whole HTTP service in one process, of real parts that tests can break."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -137,7 +137,7 @@ def build_house(
     generator: Generator | None = None,
     sharing: Sharing | None = None,
 ) -> House:
-    """Ingest a small catalogue and stand the service up on it; nothing is loaded before `take_up`."""
+    """Ingest a small catalogue and stand the service up on it; `take_up` loads it."""
     objects = FolderStore(folder / "objects")
     opened = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
     opened.__class__ = Events
@@ -191,12 +191,12 @@ def _ingest(
         encoder=encoder.info,
         learning=LearningSettings(),
         rejected=folder / "rejected",
-        progress=lambda stage, done, size: None,
+        progress=lambda *_: None,
     )
 
 
 def _catalogue(folder: Path, items: int = 40) -> Path:
-    """Films about two words each, one with a slash in its id, and users who like films of a word."""
+    """Films about two words each, one with a slash in its id, and users with likes."""
     films = ["id,title,genres,year,plot"]
     for n in range(items):
         first, second = WORDS[n % 8], WORDS[(n // 8) % 8]

@@ -1,4 +1,4 @@
-"""Bodies as they arrive: what is taken, and what is refused with a pointer to the value at fault."""
+"""Bodies as they arrive: what is taken, and what is refused, with a pointer to it."""
 
 import json
 from typing import Any
