@@ -5,10 +5,9 @@ have it, and says nothing twice: whoever chooses, a digest or a language model, 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import permutations
 
-from llmrec_ray.explain.evidence import Cited, Fact, Facts
+from llmrec_ray.explain.clauses import has, noun, own, reasons, told, within_both, without
+from llmrec_ray.explain.evidence import Cited, Facts
 from llmrec_ray.explain.grammar import (
     Node,
     Picker,
@@ -19,14 +18,10 @@ from llmrec_ray.explain.grammar import (
     shortest,
     then,
 )
-from llmrec_ray.explain.words import listed, plural, singular
 
 OPENINGS = 4
 """How many openings one request offers, all with the same first word: models prefer "You", and a
 list of ten would read the same."""
-
-OWN = 3
-"""How many of an item's own fields are spoken of: the first in the catalogue's order."""
 
 
 def phrases(facts: Facts, *, seed: str, room: int | None = None) -> Node:
@@ -84,30 +79,30 @@ def _personal(facts: Facts, cited: Cited) -> Iterator[tuple[bool, Node]]:
         yield True, f"{start} is close to {known}"
         yield True, f"{start} goes well with {known}"
         return
-    why = one_of(_reasons("both", cited.shared))
+    why = one_of(reasons("both", cited.shared))
     yield False, then(f"Y{acted}, so you may like {this}: ", why)
     yield False, then(f"Y{acted}, and {this} is close to it: ", why)
     yield False, then(f"Because y{acted}, we suggest {this}: ", why)
     yield True, then(f"{start} is here because y{acted}: ", why)
     yield True, then(f"{start} goes well with {known}: ", why)
-    for fact in _told(cited.shared):
-        for has in _has(fact):
-            yield True, then(f"Like {known}, {this} ", has)
-            yield True, then(f"{start} ", has, f", like {known}")
-            yield False, then(f"Y{acted}, and {this} also ", has)
+    for fact in told(cited.shared):
+        for trait in has(fact):
+            yield True, then(f"Like {known}, {this} ", trait)
+            yield True, then(f"{start} ", trait, f", like {known}")
+            yield False, then(f"Y{acted}, and {this} also ", trait)
         if fact.form == "within":
-            yield True, then("With ", one_of(_noun(fact)), f", {this} is close to {known}")
+            yield True, then("With ", one_of(noun(fact)), f", {this} is close to {known}")
         elif fact.form != "time":
-            yield True, then(f"{start} shares ", one_of(_noun(fact)), f" with {known}")
-            yield False, then(f"{start} and {known}, share ", one_of(_noun(fact)))
+            yield True, then(f"{start} shares ", one_of(noun(fact)), f" with {known}")
+            yield False, then(f"{start} and {known}, share ", one_of(noun(fact)))
 
 
 def _searched(facts: Facts, query: Cited) -> Iterator[tuple[bool, Node]]:
     """What the user searched for, and what the item has."""
     start, this = _called(facts)
     search = _search(query)
-    own = [then(f": {clause}") for clause in _own(facts)]
-    for ending in ([""], own) if own else ([""],):
+    details = [then(f": {clause}") for clause in own(facts)]
+    for ending in ([""], details) if details else ([""],):
         said = one_of(ending)
         yield True, then(f"{start} is a close match for {search}", said)
         yield True, then(f"{start} came up for {search}", said)
@@ -135,9 +130,9 @@ def _impersonal(facts: Facts) -> Iterator[Node]:
             f"Your history here points to {this}",
         ),
     }.get(facts.ground, (f"{start} is a suggestion to start from", f"You could start with {this}"))
-    own = list(_own(facts))
+    details = list(own(facts))
     for opening in said:
-        yield then(opening, one_of(f": {clause}" for clause in own)) if own else opening
+        yield then(opening, one_of(f": {clause}" for clause in details)) if details else opening
 
 
 # ── two events ───────────────────────────────────────────────────────────────────────────────────
@@ -149,12 +144,12 @@ def _second(called: str, first: Cited, second: Cited) -> Iterator[Node]:
         yield f"{called} also fits {_search(second)}"
         return
     known = f"{second.title}, which you {second.which}"
-    fresh = tuple(_without(second.shared, first.shared))
-    for fact in _told(fresh):
-        for has in _has(fact):
-            yield then(f"{called} also ", has, f", like {known}")
+    fresh = tuple(without(second.shared, first.shared))
+    for fact in told(fresh):
+        for trait in has(fact):
+            yield then(f"{called} also ", trait, f", like {known}")
         if fact.form in {"single", "plural"}:
-            yield then(f"{called} also shares ", one_of(_noun(fact)), f" with {known}")
+            yield then(f"{called} also shares ", one_of(noun(fact)), f" with {known}")
     if not fresh:
         yield f"{called} is also close to {known}"
 
@@ -164,108 +159,19 @@ def _joint(facts: Facts, first: Cited, second: Cited) -> Iterator[Node]:
     _, this = _called(facts)
     did = "" if first.did == second.did else f"{second.did} "
     acted = f"ou {first.did} {first.title} and {did}{second.title}"
-    common = tuple(_within_both(first.shared, second.shared))
+    common = tuple(within_both(first.shared, second.shared))
     if common:
-        why = one_of(_reasons("all three", common))
+        why = one_of(reasons("all three", common))
         yield then(f"Y{acted}, so you may like {this}: ", why)
         yield then(f"Because y{acted}, we suggest {this}: ", why)
-        for fact in _told(common):
-            for has in _has(fact):
-                yield then(f"Y{acted}, and {this} also ", has)
+        for fact in told(common):
+            for trait in has(fact):
+                yield then(f"Y{acted}, and {this} also ", trait)
     elif not first.shared and not second.shared:
         yield f"Y{acted}, and {this} is close to both"
         yield f"Because y{acted}, we suggest {this}, which is close to both"
 
 
-def _without(facts: tuple[Fact, ...], said: tuple[Fact, ...]) -> Iterator[Fact]:
-    known = {value for fact in said for value in fact.values}
-    for fact in facts:
-        times = any(other.form == "time" for other in said) and fact.form == "time"
-        values = tuple(value for value in fact.values if value not in known)
-        if values and not times:
-            yield replace(fact, values=values)
-
-
-def _within_both(ours: tuple[Fact, ...], theirs: tuple[Fact, ...]) -> Iterator[Fact]:
-    known = {(fact.name, value) for fact in theirs for value in fact.values}
-    for fact in ours:
-        values = tuple(value for value in fact.values if (fact.name, value) in known)
-        if values:
-            yield replace(fact, values=values)
-
-
-# ── clauses ──────────────────────────────────────────────────────────────────────────────────────
-
-
 def _called(facts: Facts) -> tuple[str, str]:
     """How the item is called at the start of a sentence, and within one."""
     return (facts.title or "This item"), (facts.title or "this item")
-
-
-def _reasons(who: str, shared: tuple[Fact, ...]) -> Iterator[Node]:
-    """What `who` ("both", "all three") have in common: one fact or two, each said once."""
-    for fact in _told(shared):
-        yield _all(who, one_of(_have(fact)), shares=fact.form in {"single", "plural"})
-    for one, two in permutations(shared, 2):
-        if two.form == "time":
-            continue
-        shares = one.form in {"single", "plural"}
-        if one.form != "time" and shares == (two.form in {"single", "plural"}):
-            verb = "share" if shares else "have"
-            pair = then(f"{verb} ", one_of(_noun(one)), " and ", one_of(_noun(two)))
-        else:
-            pair = then(one_of(_have(one)), " and ", one_of(_have(two)))
-        yield _all(who, pair, shares=shares)
-
-
-def _all(who: str, verb: Node, *, shares: bool) -> Node:
-    """Who does it; two that share are "they", since "both share" says it twice."""
-    return then("they " if shares and who == "both" else f"{who} ", verb)
-
-
-def _have(fact: Fact) -> Iterator[Node]:
-    """In the plural: "share the director X", "have X in the cast", "come from the 1990s"."""
-    if fact.form == "time":
-        yield f"come from {fact.values[0]}"
-        yield f"date from {fact.values[0]}"
-    else:
-        verb = "have" if fact.form == "within" else "share"
-        yield then(f"{verb} ", one_of(_noun(fact)))
-
-
-def _told(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    """The facts that can stand alone: a common time only where there is nothing else."""
-    return tuple(fact for fact in facts if fact.form != "time") or facts
-
-
-def _has(fact: Fact) -> Iterator[Node]:
-    """In the singular: "has the genre X", "has X in the cast"; nothing for "the director X"."""
-    if fact.form == "time":
-        yield one_of((f"comes from {fact.values[0]}", f"dates from {fact.values[0]}"))
-    elif fact.form != "single":
-        yield then("has ", one_of(_noun(fact)))
-
-
-def _noun(fact: Fact) -> Iterator[Node]:
-    """The values, or two of three: "the genre X", "the genres X and Y", "X and Y in the cast"."""
-    for count in sorted({len(fact.values), min(len(fact.values), 2)}):
-        values = fact.values[:count]
-        if fact.form == "within":
-            yield f"{listed(values)} in the {fact.name}"
-        else:
-            name = singular(fact.name) if count == 1 else plural(fact.name)
-            yield f"the {name} {listed(values)}"
-
-
-def _own(facts: Facts) -> Iterator[str]:
-    """What the item itself has: "its director is X", "its cast includes X and Y"."""
-    for fact in _told(facts.fields)[:OWN]:
-        several = len(fact.values) > 1
-        if fact.form == "time":
-            yield f"it comes from {fact.values[0]}"
-        elif fact.form == "within":
-            yield f"its {fact.name} includes {listed(fact.values)}"
-        elif several:
-            yield f"its {plural(fact.name)} include {listed(fact.values)}"
-        else:
-            yield f"its {singular(fact.name)} is {fact.values[0]}"

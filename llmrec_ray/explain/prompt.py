@@ -1,8 +1,9 @@
 """Facts in, the prompt for a language model and the grammar that holds it to the facts out."""
 
+from llmrec_ray.explain.clauses import OWN
 from llmrec_ray.explain.evidence import Cited, Fact, Facts
 from llmrec_ray.explain.grammar import Node, contains, ebnf
-from llmrec_ray.explain.phrasing import OWN, phrases
+from llmrec_ray.explain.phrasing import phrases
 from llmrec_ray.explain.words import listed
 from llmrec_ray.ports import Prompt
 
