@@ -109,7 +109,9 @@ def learn(
 ) -> Draft:
     """Everything that a generation holds, from clean items, their vectors and all stored events."""
     ids = texts(cleaned.items, ITEM_ID)
-    weights = EventWeights(learning.event_weights, learning.rating_scale, learning.recency)
+    weights = EventWeights(
+        learning.event_weights, learning.rating_scale, learning.recency, learning.low_rating
+    )
     seen = _Seen()
     data = _interactions(seen.watch(events.scan()), ids, weights)
     return Draft(

@@ -82,6 +82,7 @@ class LearningSettings(Section):
         "purchase": 1.0,
     }
     rating_scale: tuple[float, float] = (1.0, 5.0)
+    low_rating: float = Field(default=0.2, ge=0, le=1)
     recency: float = Field(default=0.85, gt=0, le=1)
     neighbours: Count = 50
     min_support: Count = 1

@@ -54,13 +54,14 @@ class EventWeights:
     generation).
 
     A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the
-    middle, -1 at the bottom. Each newer event of the same user multiplies the weight by `recency`
+    middle, -`low_rating` at the bottom, for what a user rated low was still chosen. Each newer event of the same user multiplies the weight by `recency`
     (0 < recency ≤ 1).
     """
 
     by_type: Mapping[EventType, float]
     rating_scale: tuple[float, float] = (1.0, 5.0)
     recency: float = 0.85
+    low_rating: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)

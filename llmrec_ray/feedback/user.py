@@ -68,7 +68,7 @@ def worth(event: Event, weights: EventWeights) -> float:
 
 
 def _on_scale(value: float | None, weights: EventWeights, *, without: float) -> float:
-    """A value's place on the rating scale in [-1, 1]; `without` where there is no value."""
+    """A value's place on the rating scale in [-low_rating, 1]; `without` where there is no value."""
     if value is None:
         return without
     low, high = weights.rating_scale
@@ -77,4 +77,5 @@ def _on_scale(value: float | None, weights: EventWeights, *, without: float) -> 
             f"rating_scale is ({low}, {high}): its first number must be the smaller one.",
             field="rating_scale",
         )
-    return max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
+    place = max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
+    return place if place >= 0 else place * weights.low_rating

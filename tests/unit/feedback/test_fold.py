@@ -15,6 +15,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEIGHTS = EventWeights(
     by_type={"view": 0.0, "click": 0.3, "dislike": -1.0, "rating": 2.0, "review": 0.5},
     recency=0.5,
+    low_rating=0.5,
 )
 
 
@@ -59,7 +60,7 @@ def test_a_type_that_the_weights_do_not_know_only_counts_as_seen():
 
 
 @pytest.mark.parametrize(
-    ("value", "weight"), [(5, 2.0), (4, 1.0), (2, -1.0), (1, -2.0), (9, 2.0), (-3, -2.0)]
+    ("value", "weight"), [(5, 2.0), (4, 1.0), (2, -0.5), (1, -1.0), (9, 2.0), (-3, -1.0)]
 )
 def test_a_rating_counts_by_its_place_on_the_scale_and_never_more(value: float, weight: float):
     assert weights_of(event("a", "rating", value=value)) == {"a": weight}
@@ -71,7 +72,7 @@ def test_a_rating_in_the_middle_or_without_a_value_weighs_nothing():
 
 def test_a_review_is_positive_unless_its_value_says_otherwise():
     assert weights_of(event("a", "review")) == {"a": 0.5}
-    assert weights_of(event("a", "review", value=1)) == {"a": -0.5}
+    assert weights_of(event("a", "review", value=1)) == {"a": -0.25}
 
 
 def test_the_value_of_another_type_does_not_count():
