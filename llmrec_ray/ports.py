@@ -50,7 +50,7 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
-    """Which model made a vector: name as configured, hash of its weights and prefixes, dimension."""
+    """Which model made a vector: configured name, hash of weights and prefixes, dimension."""
 
     name: str
     hash: str
@@ -170,9 +170,9 @@ class EventStore(Protocol):
         ...
 
     def import_events(self, table: pa.Table, progress: Callable[[int], None]) -> Imported:
-        """Store a table of `schemas.EVENTS_SCHEMA` in batches, each atomic; `progress` gets the rows of each.
+        """Store a table of `schemas.EVENTS_SCHEMA` in atomic batches, telling the rows of each.
 
-        After an error the batches before it are stored: running the import again counts them as duplicates.
+        After an error the batches before it are stored; another try counts them as duplicates.
         """
         ...
 
@@ -185,11 +185,11 @@ class EventStore(Protocol):
         ...
 
     def erase(self, user_id: str) -> Erasure:
-        """Forget the user's events and recommendations; the user version advances, it never resets."""
+        """Forget the user's events and recommendations; the user version advances."""
         ...
 
     def record(self, shown: Sequence[tuple[str | None, Recommendations]]) -> None:
-        """Store shown recommendations with their user ids, and drop those past their time to live."""
+        """Store shown recommendations with their user ids; drop those past their time to live."""
         ...
 
     def recommendation(self, recommendation_id: str) -> Recommendations:
