@@ -8,7 +8,7 @@ one generation; when a shard does not hold it, the call is repeated once on the 
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -179,7 +179,7 @@ class Recommender:
 
     async def explain(
         self, answer: Recommendations, *, how: How, limit: int
-    ) -> AsyncIterator[Piece | Explanation]:
+    ) -> AsyncGenerator[Piece | Explanation, None]:
         """Sentences for the first `limit` items of an answer that carries evidence, as they are
         spoken.
 

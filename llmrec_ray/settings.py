@@ -7,6 +7,7 @@ alone (`credentials`), never from this tree, so the tree can be logged and passe
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -188,8 +189,13 @@ def load_settings(path: Path | None = None) -> Settings:
         raise InvalidSettings(
             f"{source} must hold a mapping of sections, such as `search: {{shards: 2}}`."
         )
+    return settings_of(cast("dict[str, Any]", values))
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Settings from values as a file or Serve's `args` hold them, and the environment."""
     try:
-        return Settings(**cast("dict[str, Any]", values))
+        return Settings(**values)
     except ValidationError as cause:
         first = cause.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

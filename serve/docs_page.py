@@ -6,9 +6,12 @@ DOCS_PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>llmrec-ray: HTTP interface</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-  summary { cursor: pointer; padding: .4rem 0 } code, pre, textarea { font: 13px/1.45 ui-monospace, monospace }
-  details { border-bottom: 1px solid #ddd } .method { display: inline-block; min-width: 4.5rem; font-weight: 600 }
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto }
+  body { padding: 0 1rem; color: #222 }
+  summary { cursor: pointer; padding: .4rem 0 }
+  code, pre, textarea { font: 13px/1.45 ui-monospace, monospace }
+  details { border-bottom: 1px solid #ddd }
+  .method { display: inline-block; min-width: 4.5rem; font-weight: 600 }
   pre, textarea { background: #f6f6f4; padding: .7rem; overflow: auto; max-height: 24rem }
   textarea { width: 100%; min-height: 9rem; box-sizing: border-box; border: 1px solid #ccc }
   input { font: inherit; margin: 0 .5rem .5rem 0 } button { font: inherit; padding: .2rem 1rem }
@@ -25,10 +28,11 @@ const el = (name, properties = {}, ...children) => {
 const draw = (path, method, operation) => {
   const verb = method.toUpperCase();
   const box = el("details", {}, el("summary", {},
-    el("span", { className: "method " + verb, textContent: verb }), el("code", { textContent: path }),
-    " " + (operation.summary || "")));
+    el("span", { className: "method " + verb, textContent: verb }),
+    el("code", { textContent: path }), " " + (operation.summary || "")));
   const inputs = (operation.parameters || []).map(parameter => {
-    const input = el("input", { placeholder: parameter.name, title: JSON.stringify(parameter.schema) });
+    const title = JSON.stringify(parameter.schema);
+    const input = el("input", { placeholder: parameter.name, title });
     box.append(input);
     return { parameter, input };
   });
@@ -41,12 +45,13 @@ const draw = (path, method, operation) => {
     let url = path;
     const query = new URLSearchParams();
     for (const { parameter, input } of inputs) {
-      if (parameter.in === "path") url = url.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
+      const value = encodeURIComponent(input.value);
+      if (parameter.in === "path") url = url.replace(`{${parameter.name}}`, value);
       else if (input.value) query.set(parameter.name, input.value);
     }
     if (query.size) url += "?" + query;
-    const answer = await fetch(url, body
-      ? { method: verb, body: body.value, headers: { "Content-Type": "application/json" } } : { method: verb });
+    const sent = body && { body: body.value, headers: { "Content-Type": "application/json" } };
+    const answer = await fetch(url, { method: verb, ...sent });
     const text = await answer.text();
     try { out.textContent = answer.status + "\\n" + JSON.stringify(JSON.parse(text), null, 2); }
     catch { out.textContent = answer.status + "\\n" + text; }
@@ -61,11 +66,13 @@ fetch("openapi.json").then(answer => answer.json()).then(spec => {
   about.textContent = spec.info.description;
   const main = document.querySelector("main");
   for (const [path, methods] of Object.entries(spec.paths))
-    for (const [method, operation] of Object.entries(methods)) main.append(draw(path, method, operation));
+    for (const [method, operation] of Object.entries(methods))
+      main.append(draw(path, method, operation));
   main.append(el("h2", { textContent: "Messages" }));
   for (const [name, schema] of Object.entries(spec.components.schemas))
     main.append(el("details", { id: name }, el("summary", {}, el("code", { textContent: name }),
-      " " + (schema.description || "")), el("pre", { textContent: JSON.stringify(schema, null, 2) })));
+      " " + (schema.description || "")),
+      el("pre", { textContent: JSON.stringify(schema, null, 2) })));
 });
 </script>
 </html>

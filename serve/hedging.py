@@ -53,9 +53,10 @@ class Hedged(Generic[Q, R]):
 
 
 async def _first_answer(running: set[asyncio.Task[R]]) -> R:
+    """The first answer; where every call fails, what one that failed last raised."""
     pending = running
     while True:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if task.exception() is None or not pending:
-                return task.result()
+        answered = [task for task in done if task.exception() is None]
+        if answered or not pending:
+            return (answered or list(done))[0].result()

@@ -21,7 +21,7 @@ import psutil
 from llmrec_ray.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "RAY_AUTH_TOKEN"
+TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 the name of a variable
 START_S = 150.0
 STOP_S = 20.0
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -86,6 +86,7 @@ class RayNode:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(leftovers, timeout=STOP_S)
+        self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _ask(self, method: str, timeout: float, json: object = None) -> httpx.Response:
@@ -126,7 +127,7 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
         *("--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics)),
         *("--ray-client-server-port", str(client), "--num-cpus", str(cpus)),
         *("--object-store-memory", str(OBJECT_STORE_BYTES), "--disable-usage-stats"),
-        *("--temp-dir", str(folder / "ray"), "--include-dashboard", "true"),
+        *("--temp-dir", str(folder / "ray"), "--include-log-monitor", "false"),
     ]
     with (folder / "ray.log").open("wb") as log:
         process = subprocess.Popen(

@@ -23,7 +23,7 @@ class ShardState:
 
 
 class ShardReplica:
-    """The deployment `shard-N`; routed to once the current generation, where there is one, is loaded."""
+    """The deployment `shard-N`; routed to once what is current, if anything is, is loaded."""
 
     async def __init__(
         self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from llmrec_ray.errors import LLMRecError
 from llmrec_ray.generation.activation import current
-from llmrec_ray.settings import Settings
+from llmrec_ray.settings import settings_of
 from serve.parts import open_objects
 from serve.ray_process import (
     ROOT,
@@ -33,6 +34,9 @@ from serve.ray_process import (
 CONFIG = ROOT / "serve" / "config" / "local.yaml"
 UP_S = 300.0
 LOOK_S = 0.5
+
+_OURS = re.compile(r"(?:\S*\s)?llmrec_ray\.errors\.\w+: (.*)")
+_STRANGE = re.compile(r"((?:[\w.]+\.)?\w*(?:Error|Exception)\b.*: .*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,14 @@ def local_cluster(
     environment: Mapping[str, str] | None = None,
     cpus: int = 2,
     timeout_s: float = UP_S,
+    needs_generation: bool = True,
     told: Callable[[list[Part]], None] = lambda _: None,
 ) -> Iterator[Cluster]:
     """The service on this machine for the length of the block; `told` hears how far each part is.
 
-    `environment` is added to this process's own. Raises `StartFailed` when a part fails, or is not
-    ready in time.
+    `environment` is added to this process's own. With `needs_generation=False` the block is entered
+    once every part runs, so that a catalogue can be ingested on this very cluster. Raises
+    `StartFailed` when a part fails, or is not ready in time.
     """
     if not port_is_free(port):
         raise StartFailed(
@@ -80,7 +86,7 @@ def local_cluster(
     try:
         node.deploy(deployed)
         cluster = Cluster(f"http://127.0.0.1:{port}", node)
-        _wait_until_ready(cluster, timeout_s, told)
+        _wait_until_up(cluster, timeout_s, told, needs_generation=needs_generation)
         yield cluster
     finally:
         node.stop()
@@ -98,7 +104,7 @@ def _read(config: Path | Mapping[str, Any]) -> Mapping[str, Any]:
 
 def require_generation(config: Path) -> None:
     """Say at once that there is nothing to serve, rather than after a minute of starting."""
-    settings = Settings(**_read(config)["applications"][0].get("args", {}))
+    settings = settings_of(_read(config)["applications"][0].get("args", {}))
     if current(open_objects(settings)) is None:
         raise StartFailed(
             f"no generation is published in {settings.object_store.url}: ingest a catalogue first,"
@@ -109,8 +115,12 @@ def require_generation(config: Path) -> None:
 # ── waiting ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _wait_until_ready(
-    cluster: Cluster, timeout_s: float, told: Callable[[list[Part]], None]
+def _wait_until_up(
+    cluster: Cluster,
+    timeout_s: float,
+    told: Callable[[list[Part]], None],
+    *,
+    needs_generation: bool,
 ) -> None:
     end = time.monotonic() + timeout_s
     parts: list[Part] = []
@@ -118,14 +128,15 @@ def _wait_until_ready(
         if cluster.node.process.poll() is not None:
             raise StartFailed("Ray ended while the service started.")
         applications = cluster.node.status().get("applications", {})
-        _raise_failures(applications)
+        if broken := failures(applications):
+            raise StartFailed("the service cannot start.\n" + "\n".join(broken))
         ready, from_http = _ask_ready(cluster.url)
         running = bool(applications) and all(
             application["status"] == "RUNNING" for application in applications.values()
         )
         parts = _parts(applications, from_http)
         told(parts)
-        if ready and running:
+        if running and (ready or (from_http and not needs_generation)):
             return
         time.sleep(LOOK_S)
     waiting = "; ".join(f"{part.name}: {part.note}" for part in parts if not part.ready)
@@ -163,27 +174,28 @@ def _parts(applications: Mapping[str, Any], from_http: list[Part]) -> list[Part]
     return [*merged, *known.values()]
 
 
-def _raise_failures(applications: Mapping[str, Any]) -> None:
-    """Raise where an application will not come up, with the reason of the part at fault."""
+def failures(applications: Mapping[str, Any]) -> list[str]:
+    """Why applications will not come up, part by part; empty while they still may."""
+    found: list[str] = []
     for name, application in applications.items():
-        deployments = application.get("deployments", {})
         broken = {
             part: deployment.get("message", "")
-            for part, deployment in deployments.items()
+            for part, deployment in application.get("deployments", {}).items()
             if deployment["status"] in {"DEPLOY_FAILED", "UNHEALTHY"}
         }
-        if application["status"] != "DEPLOY_FAILED" and not broken:
-            continue
-        reasons = broken or {name: application.get("message", "")}
-        told = "\n".join(f"{part}: {_reason(message)}" for part, message in reasons.items())
-        raise StartFailed(f"the service cannot start.\n{told}")
+        if application["status"] == "DEPLOY_FAILED" and not broken:
+            broken = {name: application.get("message", "")}
+        found += [f"{part}: {_reason(message)}" for part, message in broken.items()]
+    return found
 
 
 def _reason(message: str) -> str:
     """The error at the end of a traceback, as it says itself."""
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    errors = [line for line in lines if ("Error" in line or "Exception" in line) and ": " in line]
-    return (errors or lines or ["no reason given"])[-1]
+    for pattern in (_OURS, _STRANGE):
+        if raised := [found for line in lines if (found := pattern.match(line))]:
+            return raised[-1][1]
+    return (lines or ["no reason given"])[-1]
 
 
 def _last_line(message: str) -> str:

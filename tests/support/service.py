@@ -154,7 +154,7 @@ def build_house(
             shards=[breakable.states for breakable in group],
             encoder=model.info,
             generator=_speaks,
-            events=lambda: events.check(),
+            events=events.check,
         ),
         poll_s=60,
     )
@@ -185,7 +185,7 @@ def _ingest(
     folder: Path, objects: FolderStore, events: SqlEventStore, encoder: HashingEmbedder
 ) -> Ingested:
     return ingest(
-        _catalogue(folder),
+        catalogue(folder),
         Sources(objects, events, "test"),
         embed=encoder.passages,
         encoder=encoder.info,
@@ -195,7 +195,7 @@ def _ingest(
     )
 
 
-def _catalogue(folder: Path, items: int = 40) -> Path:
+def catalogue(folder: Path, items: int = 40) -> Path:
     """Films about two words each, one with a slash in its id, and users with likes."""
     films = ["id,title,genres,year,plot"]
     for n in range(items):

@@ -33,7 +33,7 @@ def every_error(root: type[LLMRecError] = LLMRecError) -> list[type[LLMRecError]
 )
 def test_an_error_has_its_status_and_code(error: LLMRecError, status: int, code: str) -> None:
     answer = respond(problem_of(error), "r1")
-    told = json.loads(answer.body)
+    told = json.loads(bytes(answer.body))
     assert answer.status_code == told["status"] == status
     assert told["code"] == code
     assert told["type"] == f"urn:llmrec:problem:{code.replace('_', '-')}"

@@ -232,15 +232,18 @@ async def test_shares_keep_the_order_of_the_events() -> None:
 
 @dataclass
 class Replicas:
-    """Each call is answered by the next of `answers`; None never answers, an exception is raised."""
+    """Each call gets the next of `answers`; None never answers, an exception is raised."""
 
     answers: list[object]
     calls: int = 0
     cancelled: int = 0
+    both: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, _: object) -> object:
         answer = self.answers[self.calls]
         self.calls += 1
+        if self.calls == 2:
+            self.both.set()
         if isinstance(answer, Exception):
             raise answer
         if answer is None:
@@ -293,8 +296,7 @@ async def test_hedges_do_not_double_the_load_of_a_group_in_trouble() -> None:
 async def test_a_caller_that_leaves_cancels_both_calls() -> None:
     replicas = Replicas([None, None])
     asking = asyncio.create_task(hedged(replicas, 2)("q"))
-    while replicas.calls < 2:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(replicas.both.wait(), 5)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

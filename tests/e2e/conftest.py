@@ -1,0 +1,90 @@
+"""One Ray node for all end-to-end tests: it starts empty, and the catalogue is ingested on it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serve.ray_process import TOKEN, free_ports
+from serve.up import Cluster, local_cluster
+from tests.support.service import catalogue
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Live:
+    """The running service: its URL, where its objects lie, and what ingestion said."""
+
+    cluster: Cluster
+    objects: Path
+    ingested: str
+
+    @property
+    def url(self) -> str:
+        return self.cluster.url
+
+    def replica(self, deployment: str) -> psutil.Process:
+        """The process of a deployment's only replica."""
+        name = f"ray::ServeReplica:llmrec:{deployment}"
+        for process in psutil.process_iter(["cmdline"]):
+            named = process.info["cmdline"] and process.info["cmdline"][0].startswith(name)
+            if named and process.environ().get(TOKEN) == self.cluster.node.token:
+                return process
+        raise LookupError(deployment)
+
+
+def wait_for(condition: object, seconds: float = 90) -> None:
+    """Look until `condition()` is true."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    folder = tmp_path_factory.mktemp("live")
+    environment = {
+        "LLMREC_OBJECT_STORE__URL": f"file://{folder}/objects",
+        "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
+        "LLMREC_EMBEDDING__CACHE": f"{folder}/embedding-cache",
+        "LLMREC_SEARCH__POLL_S": "0.5",
+    }
+    [port] = free_ports(1)
+    with local_cluster(
+        port=port, environment=environment, needs_generation=False, timeout_s=400
+    ) as cluster:
+        ingesting = subprocess.run(
+            [
+                *(sys.executable, "-m", "serve.ingest", str(catalogue(folder))),
+                *("--address", cluster.node.gcs),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                **environment,
+                "RAY_AUTH_MODE": "token",
+                TOKEN: cluster.node.token,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ingesting.returncode == 0, ingesting.stdout + ingesting.stderr
+        wait_for(lambda: httpx.get(f"{cluster.url}/readyz").status_code == 200)
+        yield Live(cluster, folder / "objects", ingesting.stdout)
+
+
+@pytest.fixture
+def http(live: Live) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=live.url, timeout=60) as client:
+        yield client
