@@ -181,7 +181,7 @@ def failures(applications: Mapping[str, Any]) -> list[str]:
         broken = {
             part: deployment.get("message", "")
             for part, deployment in application.get("deployments", {}).items()
-            if deployment["status"] in {"DEPLOY_FAILED", "UNHEALTHY"}
+            if deployment["status"] == "DEPLOY_FAILED"
         }
         if application["status"] == "DEPLOY_FAILED" and not broken:
             broken = {name: application.get("message", "")}

@@ -25,11 +25,29 @@ class Live:
 
     cluster: Cluster
     objects: Path
-    ingested: str
+    catalogue: Path
+    environment: dict[str, str]
+    ingested: str = ""
 
     @property
     def url(self) -> str:
         return self.cluster.url
+
+    def ingest(self, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Ingest the catalogue on the running node, as an operator would."""
+        node = self.cluster.node
+        joined = {"RAY_AUTH_MODE": "token", TOKEN: node.token}
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "serve.ingest", str(self.catalogue)),
+                *("--address", node.gcs),
+            ],
+            cwd=ROOT,
+            env={**os.environ, **self.environment, **joined, **settings},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
 
     def replica(self, deployment: str) -> psutil.Process:
         """The process of a deployment's only replica."""
@@ -63,25 +81,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with local_cluster(
         port=port, environment=environment, needs_generation=False, timeout_s=400
     ) as cluster:
-        ingesting = subprocess.run(
-            [
-                *(sys.executable, "-m", "serve.ingest", str(catalogue(folder))),
-                *("--address", cluster.node.gcs),
-            ],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                **environment,
-                "RAY_AUTH_MODE": "token",
-                TOKEN: cluster.node.token,
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        service = Live(cluster, folder / "objects", catalogue(folder), environment)
+        ingesting = service.ingest()
         assert ingesting.returncode == 0, ingesting.stdout + ingesting.stderr
+        service.ingested = ingesting.stdout
         wait_for(lambda: httpx.get(f"{cluster.url}/readyz").status_code == 200)
-        yield Live(cluster, folder / "objects", ingesting.stdout)
+        yield service
 
 
 @pytest.fixture

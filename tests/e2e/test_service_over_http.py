@@ -43,6 +43,12 @@ def test_a_catalogue_ingested_beside_the_running_service_is_served(
     assert len(answer["items"]) == 3
 
 
+def test_ingestion_without_a_free_cpu_says_so_instead_of_waiting(live: Live) -> None:
+    refused = live.ingest(LLMREC_EMBEDDING__WORKERS="99")
+    assert refused.returncode == 1
+    assert "needs 99 free logical CPU(s)" in refused.stdout
+
+
 def test_an_event_changes_the_next_answer_and_is_its_evidence(http: httpx.Client) -> None:
     before = recommend(http, user_id="e2e-1").json()
     assert http.post("/v1/events", json=like("e2e-1", "e2e-1", "f06")).json()["accepted"] == 1

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from fastapi import FastAPI
 
@@ -15,7 +16,7 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.pipeline import Ingested, Sources, ingest
-from llmrec_ray.ports import EncoderInfo, Generator, Prompt
+from llmrec_ray.ports import EncoderInfo, EventStore, Generator, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings, LimitSettings
 from llmrec_ray.shard import Shard
@@ -86,15 +87,17 @@ class Endless:
             self.cancelled.set()
 
 
-class Events(SqlEventStore):
-    """The event store; `lost` makes every call fail."""
+class Events:
+    """An event store that `lost` takes away."""
 
-    lost = False
+    def __init__(self, store: SqlEventStore) -> None:
+        self.store = store
+        self.lost = False
 
-    def __getattribute__(self, name: str) -> object:
-        if name in {"append", "history", "user_version", "erase", "check", "record"} and self.lost:
+    def __getattr__(self, name: str) -> Any:
+        if self.lost:
             raise EventStoreUnavailable("the database is away")
-        return super().__getattribute__(name)
+        return getattr(self.store, name)
 
 
 @dataclass
@@ -111,9 +114,13 @@ class House:
     watch: Watch
     made: Ingested
 
+    @property
+    def _event_store(self) -> EventStore:
+        return cast(EventStore, self.events)
+
     def ingest(self) -> Ingested:
         """Publish and activate the catalogue anew."""
-        return _ingest(self.folder, self.objects, self.events, self.model.encoder)
+        return _ingest(self.folder, self.objects, self._event_store, self.model.encoder)
 
     async def take_up(self) -> None:
         """What the shards' and the ingress' background tasks do, once."""
@@ -139,12 +146,10 @@ def build_house(
 ) -> House:
     """Ingest a small catalogue and stand the service up on it; `take_up` loads it."""
     objects = FolderStore(folder / "objects")
-    opened = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
-    opened.__class__ = Events
-    events = opened
-    assert isinstance(events, Events)
+    events = Events(open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600))
+    store = cast(EventStore, events)
     model = Model()
-    made = _ingest(folder, objects, events, model.encoder)
+    made = _ingest(folder, objects, store, model.encoder)
     group = [Breakable(Shard(objects, shard, shards)) for shard in range(shards)]
     pinned = Pinned()
     watch = Watch(
@@ -154,17 +159,17 @@ def build_house(
             shards=[breakable.states for breakable in group],
             encoder=model.info,
             generator=_speaks,
-            events=events.check,
+            events=lambda: events.check(),  # noqa: PLW0108 looked up at each call
         ),
         poll_s=60,
     )
     sharing = sharing or Sharing(deadline_s=5, shared=32, pending=100)
-    shown = ShownLog(events, capacity=100)
+    shown = ShownLog(store, capacity=100)
     recommender = Recommender(
         generations=pinned,
         searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
         embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
-        events=events,
+        events=store,
         shown=shown,
         explainer=Explainer(generator, deadline_s=30),
     )
@@ -182,7 +187,7 @@ async def _speaks() -> str:
 
 
 def _ingest(
-    folder: Path, objects: FolderStore, events: SqlEventStore, encoder: HashingEmbedder
+    folder: Path, objects: FolderStore, events: EventStore, encoder: HashingEmbedder
 ) -> Ingested:
     return ingest(
         catalogue(folder),
