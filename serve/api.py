@@ -3,30 +3,28 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
-from urllib.parse import unquote
 
-from fastapi import Depends, FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from llmrec_ray.errors import LLMRecError
 from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
-from llmrec_ray.types import Explanation, Metric, Recommendations, Scope
-from serve import messages, problems
-from serve.bodies import reader, takes
+from llmrec_ray.types import Metric, Recommendations, Scope
+from serve import answers, messages
+from serve.answers import ErrorAt
+from serve.bodies import path_id, reader, takes
 from serve.docs_page import DOCS_PAGE
-from serve.messages import ErrorAt, Explain
-from serve.middleware import Frame, request_id
+from serve.explaining import elapsed_ms, explain, told
+from serve.middleware import Frame
 from serve.openapi import describe
 from serve.problems import Problem, documented
-from serve.streams import EventStream, Said, wanted
+from serve.refusals import answer_errors
+from serve.streams import EventStream, wanted
 from serve.watch import Component
 
 SEARCHING = ("not_ready", "overloaded")
@@ -43,9 +41,9 @@ class View(Protocol):
 class Generations(Protocol):
     """The published generations (`serve.generations.StoredGenerations`)."""
 
-    async def listed(self, serving: str | None) -> messages.GenerationsAnswer: ...
+    async def listed(self, serving: str | None) -> answers.GenerationsAnswer: ...
 
-    async def activate(self, generation: str) -> messages.ActivationAnswer: ...
+    async def activate(self, generation: str) -> answers.ActivationAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +82,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.add_middleware(Frame, echoed=echoed)
-    app.add_exception_handler(LLMRecError, _answer_error)
-    app.add_exception_handler(Problem, _answer_error)
-    app.add_exception_handler(RequestValidationError, _answer_parameters)
-    app.add_exception_handler(HTTPException, _answer_http)
+    answer_errors(app)
     _recommendations(app, service)
     _items(app, service)
     _search(app, service)
@@ -102,45 +97,50 @@ def create_app(
 
 
 def _recommendations(app: FastAPI, service: Service) -> None:
+    recommender, most = service.recommender, service.limits.explained
     asked_for = reader(messages.RecommendationsRequest, service.limits)
 
     @app.post(
         "/v1/recommendations",
         summary="Recommend items for a user, a session, a text or several of them",
         openapi_extra=takes(messages.RecommendationsRequest),
-        responses=_ok(messages.RecommendationsAnswer, streamed=True)
+        responses=_ok(answers.RecommendationsAnswer, streamed=True)
         | documented("invalid_input", "invalid_filter", "embedder_unavailable", *SEARCHING),
     )
     async def recommendations(
         asked: Annotated[messages.RecommendationsRequest, Depends(asked_for)], request: Request
     ) -> Response:
         since = time.perf_counter()
-        found = await service.recommender.recommend(asked.to_request())
-        shown = messages.recommendations_answer(found, evidence=asked.evidence, took_ms=_ms(since))
+        found = await recommender.recommend(asked.to_request())
+        shown = answers.recommendations_answer(
+            found, evidence=asked.evidence, took_ms=elapsed_ms(since)
+        )
         if wanted(request.headers.get("accept", "")):
-            return EventStream(_told(service, found, shown, asked.explain, since))
-        await _explain(service, found, shown, asked.explain)
-        shown.took_ms = _ms(since)
+            return EventStream(
+                told(recommender, found, shown, asked.explain, most=most, since=since)
+            )
+        await explain(recommender, found, shown, asked.explain, most=most)
+        shown.took_ms = elapsed_ms(since)
         return _json(shown)
 
 
 def _items(app: FastAPI, service: Service) -> None:
     limits = service.limits
-    in_path = _path_id("item_id", limits)
+    in_path = path_id("item_id", limits)
 
     @app.get(
         "/v1/items/{item_id}",
         summary="Look at one item",
-        responses=_ok(messages.ItemAnswer) | documented("item_not_found", *SEARCHING),
+        responses=_ok(answers.ItemAnswer) | documented("item_not_found", *SEARCHING),
     )
     async def look(item_id: Annotated[str, Depends(in_path)]) -> Response:
         generation, found = await service.recommender.item(item_id)
-        return _json(messages.item_answer(generation, found))
+        return _json(answers.item_answer(generation, found))
 
     @app.get(
         "/v1/items/{item_id}/similar",
         summary="Items whose texts are nearest to an item's",
-        responses=_ok(messages.RecommendationsAnswer)
+        responses=_ok(answers.RecommendationsAnswer)
         | documented("item_not_found", "invalid_input", *SEARCHING),
     )
     async def similar(
@@ -160,7 +160,7 @@ def _search(app: FastAPI, service: Service) -> None:
         "/v1/search",
         summary="Search items by the meaning of a text",
         openapi_extra=takes(messages.SearchRequest),
-        responses=_ok(messages.RecommendationsAnswer)
+        responses=_ok(answers.RecommendationsAnswer)
         | documented("invalid_input", "invalid_filter", "embedder_unavailable", *SEARCHING),
     )
     async def search(
@@ -178,7 +178,7 @@ def _events(app: FastAPI, service: Service) -> None:
         "/v1/events",
         summary="Tell what users did; stored durably before the answer",
         openapi_extra=takes(messages.EventsRequest),
-        responses=_ok(messages.EventsAnswer)
+        responses=_ok(answers.EventsAnswer)
         | documented("invalid_input", "events_rejected", "event_conflict")
         | documented("event_store_unavailable"),
     )
@@ -188,19 +188,19 @@ def _events(app: FastAPI, service: Service) -> None:
         learned = await service.recommender.learn(asked.to_events())
         if learned.rejected and not learned.accepted + learned.duplicates:
             raise _all_rejected(learned, single=asked.single)
-        return _json(messages.events_answer(learned))
+        return _json(answers.events_answer(learned))
 
     @app.delete(
         "/v1/users/{user_id}",
         summary="Forget everything stored about a user",
-        responses=_ok(messages.ErasureAnswer) | documented("event_store_unavailable"),
+        responses=_ok(answers.ErasureAnswer) | documented("event_store_unavailable"),
     )
     async def forget(
-        user_id: Annotated[str, Depends(_path_id("user_id", service.limits))],
+        user_id: Annotated[str, Depends(path_id("user_id", service.limits))],
     ) -> Response:
         receipt = await service.recommender.forget(user_id)
         return _json(
-            messages.ErasureAnswer(
+            answers.ErasureAnswer(
                 user_id=user_id,
                 events=receipt.events,
                 recommendations=receipt.recommendations,
@@ -213,7 +213,7 @@ def _generations(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/generations",
         summary="The published generations, and which one answers",
-        responses=_ok(messages.GenerationsAnswer) | documented("store_unavailable"),
+        responses=_ok(answers.GenerationsAnswer) | documented("store_unavailable"),
     )
     async def generations() -> Response:
         return _json(await service.generations.listed(service.view.serving()))
@@ -221,35 +221,35 @@ def _generations(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/generations/{generation}:activate",
         summary="Make a published generation current; an older one is a rollback",
-        responses=_ok(messages.ActivationAnswer)
+        responses=_ok(answers.ActivationAnswer)
         | documented("generation_not_found", "encoder_mismatch", "store_unavailable"),
     )
     async def activate(
-        generation: Annotated[str, Depends(_path_id("generation", service.limits))],
+        generation: Annotated[str, Depends(path_id("generation", service.limits))],
     ) -> Response:
         return _json(await service.generations.activate(generation))
 
 
 def _health(app: FastAPI, service: Service) -> None:
-    @app.get("/livez", summary="Whether the process runs", responses=_ok(messages.AliveAnswer))
+    @app.get("/livez", summary="Whether the process runs", responses=_ok(answers.AliveAnswer))
     async def livez() -> Response:
-        return _json(messages.AliveAnswer(alive=True))
+        return _json(answers.AliveAnswer(alive=True))
 
     @app.get(
         "/readyz",
         summary="Whether requests can be answered, and what each part has and waits for",
-        responses=_ok(messages.ReadyAnswer)
-        | {503: {"model": messages.ReadyAnswer, "description": "not ready"}},
+        responses=_ok(answers.ReadyAnswer)
+        | {503: {"model": answers.ReadyAnswer, "description": "not ready"}},
     )
     async def readyz() -> Response:
         serving = service.view.serving()
         parts = [
-            messages.ComponentAnswer(
+            answers.ComponentAnswer(
                 name=part.name, ready=part.waits_for is None, has=part.has, waits_for=part.waits_for
             )
             for part in service.view.components()
         ]
-        answer = messages.ReadyAnswer(
+        answer = answers.ReadyAnswer(
             ready=serving is not None, generation=serving, components=parts
         )
         return _json(answer, 200 if answer.ready else 503)
@@ -259,75 +259,16 @@ def _health(app: FastAPI, service: Service) -> None:
         return HTMLResponse(DOCS_PAGE)
 
 
-# ── explanations ─────────────────────────────────────────────────────────────────────────────────
-
-
-async def _explain(
-    service: Service,
-    found: Recommendations,
-    shown: messages.RecommendationsAnswer,
-    how: Explain,
-) -> None:
-    """Put the explanations into the answer."""
-    if how == "none":
-        return
-    items = {item.item_id: item for item in shown.items}
-    said = service.recommender.explain(found, how=how, limit=service.limits.explained)
-    async with contextlib.aclosing(said):
-        async for part in said:
-            if isinstance(part, Explanation):
-                items[part.item_id].explanation = messages.ExplanationAnswer(
-                    text=part.text, source=part.source
-                )
-                _note_fallback(shown.degraded, how, part)
-
-
-async def _told(
-    service: Service,
-    found: Recommendations,
-    shown: messages.RecommendationsAnswer,
-    how: Explain,
-    since: float,
-) -> AsyncGenerator[Said, None]:
-    """The answer at once, then the explanations as they are spoken."""
-    yield Said("recommendations", shown)
-    degraded = list(shown.degraded)
-    try:
-        if how != "none":
-            said = service.recommender.explain(found, how=how, limit=service.limits.explained)
-            async with contextlib.aclosing(said):
-                async for part in said:
-                    if isinstance(part, Explanation):
-                        _note_fallback(degraded, how, part)
-                        yield Said("explanation", messages.item_explanation(part))
-                    else:
-                        piece = messages.PieceAnswer(item_id=part.item_id, text=part.text)
-                        yield Said("piece", piece)
-    except Exception as error:  # noqa: BLE001 the stream has begun: no status can tell it any more
-        yield Said("error", problems.answer(problems.problem_of(error), request_id.get()))
-        return
-    yield Said("done", messages.DoneAnswer(degraded=degraded, took_ms=_ms(since)))
-
-
-def _note_fallback(degraded: list[str], how: Explain, said: Explanation) -> None:
-    if how == "llm" and said.source == "template" and "explain" not in degraded:
-        degraded.append("explain")
-
-
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _plain(found: Recommendations, since: float) -> messages.RecommendationsAnswer:
-    return messages.recommendations_answer(found, evidence=False, took_ms=_ms(since))
+def _plain(found: Recommendations, since: float) -> answers.RecommendationsAnswer:
+    return answers.recommendations_answer(found, evidence=False, took_ms=elapsed_ms(since))
 
 
 def _json(answer: BaseModel, status: int = 200) -> Response:
     body = answer.model_dump_json(exclude_none=True)
     return Response(body, status, media_type="application/json")
-
-
-def _ms(since: float) -> float:
-    return round((time.perf_counter() - since) * 1000, 3)
 
 
 def _ok(model: type[BaseModel], *, streamed: bool = False) -> dict[int | str, dict[str, Any]]:
@@ -355,49 +296,3 @@ def _all_rejected(learned: Learned, *, single: bool) -> Problem:
             for one in learned.rejected
         ],
     )
-
-
-def _path_id(name: str, limits: LimitSettings) -> Any:
-    """A dependency that reads an id from the path, where it stands percent-encoded."""
-    adapter = TypeAdapter(messages.Id)
-
-    def read(encoded: Annotated[str, Path(alias=name)]) -> str:
-        try:
-            return adapter.validate_python(unquote(encoded, errors="strict"), context=limits)
-        except UnicodeDecodeError as cause:
-            raise problems.invalid(
-                [ErrorAt(parameter=name, detail="must be percent-encoded UTF-8")]
-            ) from cause
-        except ValidationError as cause:
-            details = [one["msg"] for one in cause.errors(include_url=False)]
-            raise problems.invalid(
-                [ErrorAt(parameter=name, detail=detail) for detail in details]
-            ) from cause
-
-    return read
-
-
-# ── errors ───────────────────────────────────────────────────────────────────────────────────────
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    return problems.respond(problems.problem_of(error), request_id.get())
-
-
-async def _answer_parameters(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    found = [
-        ErrorAt(parameter=str(one["loc"][-1]), detail=str(one["msg"])) for one in error.errors()
-    ]
-    return problems.respond(problems.invalid(found), request_id.get())
-
-
-async def _answer_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        problem = Problem("method_not_allowed", f"{request.url.path} has no {request.method}.")
-    else:
-        problem = Problem(
-            "not_found", f"there is no {request.url.path}; /docs lists what there is."
-        )
-    return problems.respond(problem, request_id.get(), error.headers)

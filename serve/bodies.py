@@ -1,14 +1,17 @@
-"""A request's body in, a checked message out; whatever is wrong with it leaves as a problem."""
+"""A request's body and path in, checked values out; what is wrong with them is a problem."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
 
-from fastapi import Request
+from fastapi import Path, Request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from llmrec_ray.settings import LimitSettings
-from serve.problems import Problem, of_validation
+from serve.answers import ErrorAt
+from serve.fields import Id
+from serve.problems import Problem, invalid, of_validation
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -64,3 +67,21 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
     """FastAPI's `openapi_extra` for a body that `reader` reads."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def path_id(name: str, limits: LimitSettings) -> Any:
+    """A dependency that reads an id from the path, where it stands percent-encoded."""
+    adapter = TypeAdapter(Id)
+
+    def read(encoded: Annotated[str, Path(alias=name)]) -> str:
+        try:
+            return adapter.validate_python(unquote(encoded, errors="strict"), context=limits)
+        except UnicodeDecodeError as cause:
+            raise invalid(
+                [ErrorAt(parameter=name, detail="must be percent-encoded UTF-8")]
+            ) from cause
+        except ValidationError as cause:
+            details = [one["msg"] for one in cause.errors(include_url=False)]
+            raise invalid([ErrorAt(parameter=name, detail=detail) for detail in details]) from cause
+
+    return read

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from llmrec_ray.settings import LimitSettings
-from serve import messages
+from serve import answers, messages
 from serve.limits import show_limits
 
 REF = "#/components/schemas/{model}"
@@ -29,7 +29,7 @@ def describe(app: FastAPI, limits: LimitSettings) -> None:
                     (messages.RecommendationsRequest, "validation"),
                     (messages.SearchRequest, "validation"),
                     (messages.EventsRequest, "validation"),
-                    (messages.ProblemAnswer, "serialization"),
+                    (answers.ProblemAnswer, "serialization"),
                 ],
                 ref_template=REF,
             )
