@@ -22,8 +22,8 @@ $(STAMP): $(LOCKS) requirements/setup.sh
 demo: $(STAMP) ## Ingest a film catalogue, serve it, and walk through what it answers
 	@$(PY) -m demo.walk
 
-serve: $(STAMP) ## Serve until Ctrl-C
-	@$(PY) -m serve.up
+serve: $(STAMP) ## Serve until Ctrl-C: what is published, else the demo's films
+	@$(PY) -m demo.prepare && $(PY) -m serve.up
 
 test: $(STAMP) ## Run the tests, but for the long ones
 	@$(PY) -m pytest -m 'not long'

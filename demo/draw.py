@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
@@ -32,16 +33,14 @@ def shares(answer: dict[str, Any]) -> Table:
     return table
 
 
-def legend(answer: dict[str, Any]) -> Text:
+def legend(answer: dict[str, Any]) -> Columns:
     """Which colour is which past event."""
     events = _events(answer)
-    parts = [
-        Text.assemble((f"{BLOCK} ", colour), did(events[event]))
-        for event, colour in _colours(answer).items()
-    ]
-    parts += [Text.assemble((f"{BLOCK} ", OTHERS), "other events")]
-    parts += [Text.assemble((f"{BLOCK} ", PRIOR), "popularity")]
-    return Text("   ").join(parts)
+    named = [(colour, did(events[event])) for event, colour in _colours(answer).items()]
+    if len(events) > len(named):
+        named.append((OTHERS, "other events"))
+    named.append((PRIOR, "popularity"))
+    return Columns([Text.assemble((f"{BLOCK} ", colour), name) for colour, name in named])
 
 
 def did(share: dict[str, Any]) -> str:

@@ -17,8 +17,8 @@ from serve.ray_process import free_ports, on_terminate_raise, port_is_free
 from serve.up import drawn, local_cluster
 
 PORT = 8000
-USER = "405"
-"""A user of MovieLens 100K with a long history."""
+USER = "1"
+"""A user of MovieLens 100K."""
 
 
 class Walk:
@@ -68,13 +68,12 @@ class Walk:
         self._title(2, f"Similar to {item['title']}")
         self._say(draw.ranked(self._ask("GET", f"/v1/items/{item['item_id']}/similar?limit=5")))
 
-    def search(self) -> dict[str, Any]:
+    def search(self) -> None:
         """Items nearest to a text."""
-        query = "Japanese animation about a child and spirits"
+        query = "a western with Clint Eastwood"
         self._title(3, f"Search for “{query}”")
         answer = self._ask("POST", "/v1/search", {"query": query, "limit": 5})
         self._say(draw.ranked(answer))
-        return answer["items"][0]
 
     def click(self, before: dict[str, Any]) -> None:
         """A click on what was recommended first, and what it moves."""
@@ -127,9 +126,9 @@ def walk(url: str, console: Console) -> None:
     visitor = Walk(url, console)
     recommended = visitor.recommend()
     visitor.similar(recommended["items"][0])
-    found = visitor.search()
+    visitor.search()
     visitor.click(recommended)
-    visitor.newcomer(found)
+    visitor.newcomer(recommended["items"][-1])
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """The offline half, said aloud: read → clean → text → embed → learn → publish → activate.
 
-A catalogue description comes in; a published and activated generation goes out. Where the vectors
-are made (in this process, on a Ray cluster) is the caller's choice: `embed` is a function.
+A catalogue description comes in; a published generation, current if asked for, goes out. Where the
+vectors are made (in this process, on a Ray cluster) is the caller's choice: `embed` is a function.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -54,7 +54,7 @@ class Ingested:
     """What one run made, and what it read."""
 
     manifest: Manifest
-    activation: Activation
+    activation: Activation | None
     reports: tuple[Report, ...]
 
 
@@ -75,6 +75,7 @@ def ingest(
     encoder: EncoderInfo,
     learning: LearningSettings,
     rejected: Path,
+    activated: bool = True,
     progress: Progress = unseen,
 ) -> Ingested:
     """Run every stage; rows that cannot be used go to JSONL files in the folder `rejected`.
@@ -94,9 +95,10 @@ def ingest(
     manifest = publish(
         sources.objects, draft, progress=lambda done, all_: progress("publish", done, all_)
     )
-    return Ingested(
-        manifest, activate(sources.objects, manifest.generation, sources.writer), tuple(reports)
-    )
+    activation = None
+    if activated:
+        activation = activate(sources.objects, manifest.generation, sources.writer)
+    return Ingested(manifest, activation, tuple(reports))
 
 
 def learn(

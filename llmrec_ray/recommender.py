@@ -174,8 +174,9 @@ class Recommender:
     async def forget(self, user_id: str) -> Erasure:
         """Remove everything stored about a user; the user's next answer is a new user's."""
         self._users.forget(user_id)
-        self._shown.forget(user_id)
-        return await asyncio.to_thread(self._events.erase, user_id)
+        waiting = self._shown.forget(user_id)
+        receipt = await asyncio.to_thread(self._events.erase, user_id)
+        return replace(receipt, recommendations=receipt.recommendations + waiting)
 
     async def explain(
         self, answer: Recommendations, *, how: How, limit: int

@@ -50,12 +50,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventWeights:
-    """How much an event counts, and how that fades with newer events (trained, kept in the
-    generation).
+    """How much an event counts, and how that fades with newer events; kept in the generation.
 
     A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the
-    middle, -`low_rating` at the bottom, for what a user rated low was still chosen. Each newer event of the same user multiplies the weight by `recency`
-    (0 < recency ≤ 1).
+    middle, -`low_rating` at the bottom, for what a user rated low was still chosen. Each newer
+    event of the same user multiplies the weight by `recency` (0 < recency ≤ 1).
     """
 
     by_type: Mapping[EventType, float]

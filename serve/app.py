@@ -16,6 +16,7 @@ from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.ports import Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
@@ -26,7 +27,6 @@ from serve.generator import GeneratorReplica
 from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
 from serve.hedging import Hedged
 from serve.mailbox import Mailbox, Send, Sharing
-from serve.parts import load_embedder, open_events, open_objects
 from serve.shards import ShardReplica, ShardState
 from serve.watch import PROBE_S, Probes, Watch
 

@@ -5,52 +5,36 @@
 
 import argparse
 import logging
-import socket
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import ray
 import ray.data
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from llmrec_ray.embedding.cache import CachedEmbedder
+from llmrec_ray.cli.progress import stage_bars, summary
+from llmrec_ray.cli.shared import writer
 from llmrec_ray.errors import LLMRecError, Unavailable
+from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.pipeline import Ingested, Sources, ingest
-from llmrec_ray.ports import Embedder
 from llmrec_ray.settings import Settings, load_settings
 from llmrec_ray.types import Float32s
 from serve.embedding import embed, encoder_info, require_cpus
-from serve.parts import load_embedder, open_events, open_objects
 from serve.ray_process import LOCAL, ROOT
 
 CHUNK = 512  # texts an actor gets at once: the encoder sorts them by length
-STAGES = {
-    "read": "Read and clean",
-    "events": "Store events",
-    "embed": "Embed texts",
-    "learn": "Learn neighbours",
-    "publish": "Publish",
-}
 
 
 def ingest_on_ray(
-    description: Path, settings: Settings, told: Callable[[str, int, int], None]
+    description: Path, settings: Settings, rejected: Path, told: Callable[[str, int, int], None]
 ) -> Ingested:
     """Run the pipeline; Ray must be up. Raises `NoFreeCPU` within seconds where it is full."""
     workers = settings.embedding.workers
     require_cpus(workers)
-    load = partial(_cached_embedder, settings)
+    load = partial(load_embedder, settings, cached=True)
 
     def embedded(texts: Sequence[str]) -> Float32s:
         told("embed", 0, len(texts))
@@ -64,26 +48,27 @@ def ingest_on_ray(
 
     return ingest(
         description,
-        Sources(open_objects(settings), open_events(settings), f"ingest@{socket.gethostname()}"),
+        Sources(open_objects(settings), open_events(settings), writer()),
         embed=embedded,
         encoder=encoder_info(load),
         learning=settings.learning,
-        rejected=Path("var/rejected"),
+        rejected=rejected,
         progress=told,
     )
 
 
-def _cached_embedder(settings: Settings) -> Embedder:
-    return CachedEmbedder(load_embedder(settings), settings.embedding.cache)
+def start(address: str | None, workers: int) -> None:
+    """Join the cluster at `address`, or start Ray in this process for the length of the run.
 
-
-def start(address: str | None) -> None:
-    """Join the cluster at `address`, or start Ray in this process for the length of the run."""
+    Ray started here gets one logical CPU more than the encoders take: the tasks that feed them.
+    """
     environment = {**LOCAL, "PYTHONPATH": str(ROOT)}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # read when Ray's core is loaded
     try:
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
+            num_cpus=None if address else workers + 1,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": environment},
@@ -93,6 +78,7 @@ def start(address: str | None) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
@@ -102,42 +88,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("catalog", type=Path, help="a catalogue description (YAML)")
     parser.add_argument("--settings", type=Path, help="a settings file (YAML)")
     parser.add_argument("--address", help="a running Ray cluster; none: Ray starts here")
+    parser.add_argument("--rejected", type=Path, default=Path("var/rejected"))
     chosen = parser.parse_args(arguments)
     console = Console()
     try:
         settings = load_settings(chosen.settings)
-        start(chosen.address)
-        with _progress(console) as told:
-            made = ingest_on_ray(chosen.catalog, settings, told)
+        start(chosen.address, settings.embedding.workers)
+        with stage_bars(console) as told:
+            made = ingest_on_ray(chosen.catalog, settings, chosen.rejected, told)
     except LLMRecError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     finally:
         ray.shutdown()
-    for report in made.reports:
-        console.print(str(report), markup=False, highlight=False)
-    manifest = made.manifest
-    console.print(
-        f"Generation {manifest.generation}: {manifest.items} items, {manifest.events} events,"
-        f" current since activation {made.activation.number}.",
-        highlight=False,
-    )
+    console.print(summary(made), markup=False, highlight=False, soft_wrap=True)
     return 0
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """One bar a stage, drawn as the stage begins."""
-    bars: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-
-        def told(stage: str, done: int, size: int) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(STAGES.get(stage, stage), total=size)
-            progress.update(bars[stage], completed=done, total=size)
-
-        yield told
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from llmrec_ray.errors import LLMRecError
 from llmrec_ray.generation.activation import current
+from llmrec_ray.parts import open_objects
 from llmrec_ray.settings import settings_of
-from serve.parts import open_objects
 from serve.ray_process import (
     ROOT,
     RayNode,

@@ -11,7 +11,6 @@ from llmrec_ray.cli.shared import (
     SettingsFile,
     object_store,
     print_rows,
-    settings_of,
     writer,
 )
 from llmrec_ray.errors import Corrupt, GenerationNotFound
@@ -32,7 +31,7 @@ def list_(file: SettingsFile = None, output: OutputOption = Output.TABLE) -> Non
     from llmrec_ray.generation.activation import current
     from llmrec_ray.generation.published import list_generations
 
-    store = object_store(settings_of(file))
+    store = object_store(file)
     active = current(store)
     rows = [
         _listed(store, name, active is not None and active.generation == name)
@@ -49,7 +48,7 @@ def show(
     """One generation: what it was made of, and what it stores. JSON is its manifest."""
     from llmrec_ray.generation.published import load_manifest
 
-    manifest = load_manifest(object_store(settings_of(file)), generation)
+    manifest = load_manifest(object_store(file), generation)
     if output is Output.JSON:
         typer.echo(manifest.model_dump_json(indent=2))
     else:
@@ -63,7 +62,7 @@ def activate(
     """Make a published generation current; a running service takes it up by itself."""
     from llmrec_ray.generation import activation
 
-    made = activation.activate(object_store(settings_of(file)), generation, writer())
+    made = activation.activate(object_store(file), generation, writer())
     print_rows([_activated(made)], output)
 
 
@@ -72,7 +71,7 @@ def rollback(file: SettingsFile = None, output: OutputOption = Output.TABLE) -> 
     """Make the generation current that was so before the current one."""
     from llmrec_ray.generation import activation
 
-    made = activation.rollback(object_store(settings_of(file)), writer())
+    made = activation.rollback(object_store(file), writer())
     print_rows([_activated(made)], output)
 
 
@@ -92,7 +91,7 @@ def verify(
     """Compare every object with its checksum; exits with 1 where something is wrong."""
     from llmrec_ray.generation import published
 
-    store = object_store(settings_of(file))
+    store = object_store(file)
     name = generation or _current(store)
     problems = published.verify(store, name)
     rows = [{"object": found.key, "problem": found.problem} for found in problems]

@@ -37,20 +37,11 @@ def settings_of(file: Path | None) -> "Settings":
     return load_settings(file)
 
 
-def object_store(settings: "Settings") -> "ObjectStore":
-    """The object store that settings name."""
-    from llmrec_ray.settings import credentials
-    from llmrec_ray.storage import open_store
+def object_store(file: Path | None) -> "ObjectStore":
+    """The object store that the settings name."""
+    from llmrec_ray.parts import open_objects
 
-    chosen = settings.object_store
-    return open_store(
-        chosen.url,
-        endpoint=chosen.endpoint,
-        secure=chosen.secure,
-        region=chosen.region,
-        timeout_s=chosen.timeout_s,
-        credentials=credentials,
-    )
+    return open_objects(settings_of(file))
 
 
 def writer() -> str:

@@ -57,12 +57,14 @@ class ShownLog:
         if full:
             self._wake.set()
 
-    def forget(self, user_id: str) -> None:
-        """Take out what waits for a user; the store itself refuses what comes after an erasure."""
+    def forget(self, user_id: str) -> int:
+        """Take out what waits for a user, and count it; the store refuses what comes later."""
         with self._changing:
+            waiting = len(self._waiting)
             others = [one for one in self._waiting if one[0] != user_id]
             self._waiting.clear()
             self._waiting.extend(others)
+            return waiting - len(others)
 
     def flush(self) -> None:
         """Store everything added before this call; `EventStoreUnavailable` leaves it waiting."""

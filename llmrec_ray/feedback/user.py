@@ -68,7 +68,7 @@ def worth(event: Event, weights: EventWeights) -> float:
 
 
 def _on_scale(value: float | None, weights: EventWeights, *, without: float) -> float:
-    """A value's place on the rating scale in [-low_rating, 1]; `without` where there is no value."""
+    """A value's place on the rating scale, in [-low_rating, 1]; `without` where it has none."""
     if value is None:
         return without
     low, high = weights.rating_scale

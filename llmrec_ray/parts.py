@@ -1,9 +1,8 @@
-"""Settings in, the library's stores and encoder out."""
+"""Settings in, the library's stores and encoder out: the one place that opens what they name."""
 
-from llmrec_ray.embedding.encoder import SentenceTransformerEmbedder
-from llmrec_ray.feedback.events import open_event_store
-from llmrec_ray.models import local_model
-from llmrec_ray.ports import Embedder, EventStore, ObjectStore
+from llmrec_ray.embedding import open_embedder
+from llmrec_ray.feedback.events import SqlEventStore, open_event_store
+from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials
 from llmrec_ray.storage import open_store
 
@@ -21,20 +20,20 @@ def open_objects(settings: Settings) -> ObjectStore:
     )
 
 
-def open_events(settings: Settings) -> EventStore:
+def open_events(settings: Settings) -> SqlEventStore:
     """The event store of the settings."""
     store = settings.event_store
     return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
 
 
-def load_embedder(settings: Settings) -> Embedder:
-    """The encoder of the settings, its model loaded."""
+def load_embedder(settings: Settings, *, cached: bool = False) -> Embedder:
+    """The encoder of the settings, its model loaded; `cached` keeps passages by content hash."""
     embedding = settings.embedding
-    return SentenceTransformerEmbedder(
-        local_model(embedding.model),
-        name=embedding.model,
+    return open_embedder(
+        embedding.model,
         query_prefix=embedding.query_prefix,
         passage_prefix=embedding.passage_prefix,
         threads=embedding.threads,
         batch=embedding.batch,
+        cache=embedding.cache if cached else None,
     )

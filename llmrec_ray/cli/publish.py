@@ -1,0 +1,62 @@
+"""`llmrec publish`: from a catalogue description to a generation, embedded in this process."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmrec_ray.cli.shared import SettingsFile, settings_of, writer
+
+Catalog = Annotated[Path, typer.Argument(help="A catalogue description (YAML).")]
+Rejected = Annotated[Path, typer.Option(help="Where rows go that cannot be used.")]
+Activate = Annotated[bool, typer.Option(help="Make the generation current.")]
+
+
+def publish(
+    catalog: Catalog,
+    file: SettingsFile = None,
+    rejected: Rejected = Path("var/rejected"),
+    activate: Activate = True,
+) -> None:
+    """Read, clean, embed and learn a catalogue, and publish it as a generation.
+
+    Embeds in this process; `python -m serve.ingest` does the same on a Ray cluster.
+    """
+    from collections.abc import Sequence
+
+    import numpy as np
+    from rich.console import Console
+
+    from llmrec_ray.cli.progress import stage_bars, summary
+    from llmrec_ray.parts import load_embedder, open_events, open_objects
+    from llmrec_ray.pipeline import Sources, ingest
+    from llmrec_ray.types import Float32s
+
+    settings = settings_of(file)
+    embedder = load_embedder(settings, cached=True)
+    console = Console(highlight=False)
+    with stage_bars(console) as told:
+
+        def embed(texts: Sequence[str]) -> Float32s:
+            parts: list[Float32s] = [np.empty((0, embedder.info.dim), np.float32)]
+            for start in range(0, len(texts), CHUNK):
+                told("embed", start, len(texts))
+                parts.append(embedder.passages(texts[start : start + CHUNK]))
+            told("embed", len(texts), len(texts))
+            return np.concatenate(parts)
+
+        made = ingest(
+            catalog,
+            Sources(open_objects(settings), open_events(settings), writer()),
+            embed=embed,
+            encoder=embedder.info,
+            learning=settings.learning,
+            rejected=rejected,
+            activated=activate,
+            progress=told,
+        )
+    console.print(summary(made), markup=False)
+
+
+CHUNK = 512
+"""Texts between two moves of the bar; the encoder sorts each chunk by length."""
