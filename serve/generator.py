@@ -25,6 +25,7 @@ class GeneratorReplica:
             streams=settings.streams,
             temperature=settings.temperature,
         )
+        await self._generator.warm_up()
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Pieces of text; a caller that leaves cancels this, and so aborts the engine's request."""

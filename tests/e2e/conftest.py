@@ -14,7 +14,7 @@ import pytest
 
 from serve.ray_process import TOKEN, free_ports
 from serve.up import Cluster, local_cluster
-from tests.support.service import catalogue
+from tests.support.films import catalogue
 
 ROOT = Path(__file__).parents[2]
 

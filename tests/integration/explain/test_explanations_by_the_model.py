@@ -19,6 +19,7 @@ from tests.support.explaining import ALIEN, CASINO, HEAT, NASTY, THIEF, facts, i
 
 pytest.importorskip("vllm", reason="needs the extra cpu or gpu")
 pytestmark = [
+    pytest.mark.long,  # an engine of its own; the end-to-end tests have the service's
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore"),

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.integration.serve.conftest import client_of
-from tests.support.service import SLASHED, Endless, House
+from tests.support.films import SLASHED
+from tests.support.service import Endless, House
 
 LIKE = {
     "event_id": "e1",

@@ -21,9 +21,9 @@ from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import LocalShards, Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Event, EventType, Float32s
+from tests.support.films import catalogue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-WORDS = ("space", "love", "war", "music", "crime", "family", "robot", "ocean")
 
 
 class Encoder:
@@ -57,33 +57,6 @@ class House:
             type=kind,
             time=START + timedelta(minutes=at),
         )
-
-
-def catalogue(folder: Path, items: int = 40) -> Path:
-    """Films about two words each, and twelve users who like films about one word."""
-    lines = ["id,title,genres,year,plot"]
-    for n in range(items):
-        first, second = WORDS[n % 8], WORDS[(n // 8) % 8]
-        lines.append(
-            f"f{n:02},Film {n},{first}|{second},{1980 + n},A story of {first} and {second}."
-        )
-    (folder / "films.csv").write_text("\n".join(lines) + "\n")
-    likes = ["user,item,time"]
-    for user in range(12):
-        likes += [f"u{user},f{user % 8 + 8 * k:02},{1_000_000 + 100 * user + k}" for k in range(4)]
-    (folder / "likes.csv").write_text("\n".join(likes) + "\n")
-    description = folder / "films.yaml"
-    description.write_text(
-        """
-files: films.csv
-columns: {id: id, title: title, text: [plot], tags: [genres], numbers: [year]}
-events:
-  files: likes.csv
-  columns: {user: user, item: item, time: time}
-  type: like
-"""
-    )
-    return description
 
 
 @pytest.fixture(scope="session")
