@@ -7,7 +7,8 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -63,7 +64,6 @@ def start(address: str | None, workers: int) -> None:
     Ray started here gets one logical CPU more than the encoders take: the tasks that feed them.
     """
     environment = {**LOCAL, "PYTHONPATH": str(ROOT)}
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # read when Ray's core is loaded
     try:
         ray.init(
             address=address or "local",
@@ -82,6 +82,22 @@ def start(address: str | None, workers: int) -> None:
     logging.getLogger("ray.data").setLevel(logging.WARNING)
 
 
+@contextmanager
+def stderr_to(log: Path) -> Generator[None]:
+    """What this process and Ray's core write to stderr goes to a file, so that bars stay whole."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    before = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Ingest a catalogue; 0 when a new generation is current, 1 with the reason when it is not."""
     parser = argparse.ArgumentParser(prog="python -m serve.ingest", description=main.__doc__)
@@ -89,12 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, help="a settings file (YAML)")
     parser.add_argument("--address", help="a running Ray cluster; none: Ray starts here")
     parser.add_argument("--rejected", type=Path, default=Path("var/rejected"))
+    parser.add_argument("--log", type=Path, default=Path("var/ingest.log"), help="what Ray says")
     chosen = parser.parse_args(arguments)
     console = Console()
     try:
         settings = load_settings(chosen.settings)
-        start(chosen.address, settings.embedding.workers)
-        with stage_bars(console) as told:
+        with stderr_to(chosen.log), stage_bars(console) as told:
+            start(chosen.address, settings.embedding.workers)
             made = ingest_on_ray(chosen.catalog, settings, chosen.rejected, told)
     except LLMRecError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
