@@ -7,7 +7,7 @@ from rich.columns import Columns
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 44
+WIDTH = 36
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
 OTHERS, PRIOR = "white", "bright_black"
 BLOCK = "█"
@@ -25,11 +25,16 @@ def shares(answer: dict[str, Any]) -> Table:
     """One bar an item, as long as its score: a colour for each past event that adds most to it."""
     colour_of = _colours(answer)
     longest = max((item["score"] for item in answer["items"]), default=1.0)
-    table = Table(box=None, padding=(0, 1), show_header=False)
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for header in ("", "", "share of each past event", "score", "= events", "+ popularity"):
+        table.add_column(header, no_wrap=True)
     for item in answer["items"]:
-        title = Text(item["title"], overflow="ellipsis", no_wrap=True)
-        title.truncate(30, overflow="ellipsis")
-        table.add_row(str(item["rank"]), title, _bar(item, colour_of, WIDTH / longest), _sum(item))
+        title = Text(item["title"])
+        title.truncate(26, overflow="ellipsis")
+        events = sum(share["share"] for share in item["evidence"])
+        numbers = (f"{number:.4f}" for number in (item["score"], events, item["prior"]))
+        bar = _bar(item, colour_of, WIDTH / longest)
+        table.add_row(str(item["rank"]), title, bar, *numbers)
     return table
 
 
@@ -78,8 +83,3 @@ def _bar(item: dict[str, Any], colour_of: dict[str, str], scale: float) -> Text:
         bar.append(BLOCK * (round(end) - drawn), colour)
         drawn = round(end)
     return bar
-
-
-def _sum(item: dict[str, Any]) -> str:
-    events = sum(share["share"] for share in item["evidence"])
-    return f"{item['score']:.4f} = {events:.4f} events + {item['prior']:.4f} popularity"

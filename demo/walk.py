@@ -81,7 +81,8 @@ class Walk:
         self._title(4, f"User {USER} clicks on {clicked['title']}")
         event = self._event(USER, clicked["item_id"], "click")
         event["recommendation_id"] = before["recommendation_id"]
-        self._say(f"stored: {self._ask('POST', '/v1/events', event)}")
+        stored = self._ask("POST", "/v1/events", event)
+        self._say(f"stored, user version {stored['user_versions'][USER]}; the next answer:\n")
         after = self._recommend(user_id=USER, limit=10)
         self._show({**after, "items": after["items"][:5]})
         was = {item["item_id"]: item["rank"] for item in before["items"]}
@@ -104,11 +105,14 @@ class Walk:
         name = f"new-{uuid4().hex[:8]}"
         self._title(5, f"A brand-new user: {name}")
         self._show(self._recommend(user_id=name, limit=3))
-        self._say(f"\n{name} likes {liked['title']}:")
+        self._say(f"\n{name} likes {liked['title']}:\n")
         self._ask("POST", "/v1/events", self._event(name, liked["item_id"], "like"))
         self._show(self._recommend(user_id=name, limit=3))
         receipt = self._ask("DELETE", f"/v1/users/{name}")
-        self._say(f"\nforgotten: {receipt}")
+        self._say(
+            f"\nforgotten: {receipt['events']} event and {receipt['recommendations']}"
+            f" recommendations; the user version is {receipt['user_version']} now."
+        )
 
     @staticmethod
     def _event(user: str, item: str, kind: str) -> dict[str, Any]:
@@ -134,6 +138,8 @@ def walk(url: str, console: Console) -> None:
 def main() -> int:
     """The demo; 0 when every step was answered."""
     console = Console(highlight=False)
+    if not console.is_terminal:  # a log has no width of its own
+        console = Console(highlight=False, width=110)
     on_terminate_raise()
     if (failed := prepare(console)) != 0:
         return failed

@@ -177,4 +177,6 @@ class Watch:
         trouble = next((state.trouble for state in states if state.trouble), None)
         if trouble is None and self._wanted and self._wanted.generation not in held:
             trouble = f"{self._wanted.generation} to be loaded"
-        return Component(name, has=", ".join(sorted(held)) or None, waits_for=trouble)
+        replicas = f"{len(states)} replica{'s' if len(states) > 1 else ''}"
+        has = f"{', '.join(sorted(held))} on {replicas}" if held else None
+        return Component(name, has=has, waits_for=trouble)

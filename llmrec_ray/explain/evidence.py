@@ -79,7 +79,7 @@ def facts_of(
     """
     title = _name(item, items)
     positive = [share for share in evidence.shares if share.share > 0]
-    carried = bool(positive) and evidence.prior <= max(share.share for share in positive)
+    carried = bool(positive) and evidence.prior <= sum(share.share for share in positive)
     cited: list[Cited] = []
     named = {title}
     for share in sorted(positive, key=lambda share: (-share.share, share.event_id)):

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+import yaml
 
 from serve.ray_process import TOKEN, free_ports
-from serve.up import Cluster, local_cluster
+from serve.up import CONFIG, Cluster, local_cluster
 from tests.support.films import catalogue
 
 ROOT = Path(__file__).parents[2]
@@ -49,14 +51,28 @@ class Live:
             timeout=300,
         )
 
+    def scale_shards(self, replicas: int) -> None:
+        """Deploy the config again with that many replicas a shard."""
+        config = yaml.safe_load(CONFIG.read_text("utf-8"))
+        self.cluster.node.deploy(scaled(config, httpx.URL(self.url).port or 80, replicas))
+
     def replica(self, deployment: str) -> psutil.Process:
-        """The process of a deployment's only replica."""
+        """The process of a replica of a deployment."""
         name = f"ray::ServeReplica:llmrec:{deployment}"
         for process in psutil.process_iter(["cmdline"]):
             named = process.info["cmdline"] and process.info["cmdline"][0].startswith(name)
             if named and process.environ().get(TOKEN) == self.cluster.node.token:
                 return process
         raise LookupError(deployment)
+
+
+def scaled(config: dict[str, Any], port: int, replicas: int) -> dict[str, Any]:
+    """The Serve config on that port, with that many replicas a shard."""
+    config["http_options"]["port"] = port
+    for deployment in config["applications"][0]["deployments"]:
+        if deployment["name"].startswith("shard-"):
+            deployment["num_replicas"] = replicas
+    return config
 
 
 def wait_for(condition: object, seconds: float = 90) -> None:

@@ -184,6 +184,38 @@ def test_without_the_generator_templates_explain(http: httpx.Client, live: Live)
     assert answer["degraded"] == ["explain"]
 
 
+def test_a_killed_replica_of_two_is_not_noticed(http: httpx.Client, live: Live) -> None:
+    live.scale_shards(2)
+    wait_for(lambda: all("on 2 replicas" in (has or "") for has in shards_have(http)))
+    seen: Counter[tuple[int, tuple[str, ...]]] = Counter()
+    done = threading.Event()
+
+    def keep_asking() -> None:
+        with httpx.Client(base_url=live.url, timeout=60) as client:
+            while not done.is_set():
+                answer = recommend(client, user_id="u1")
+                seen[answer.status_code, tuple(answer.json()["degraded"])] += 1
+
+    asking = [threading.Thread(target=keep_asking) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        wait_for(lambda: seen.total() > 20)
+        live.replica("shard-0").kill()
+        wait_for(lambda: "on 1 replica" in (shards_have(http)[0] or ""))
+        wait_for(lambda: "on 2 replicas" in (shards_have(http)[0] or ""))
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
+    assert set(seen) == {(200, ())}
+
+
+def shards_have(http: httpx.Client) -> list[str | None]:
+    components = http.get("/readyz").json()["components"]
+    return [part.get("has") for part in components if part["name"].startswith("shard-")]
+
+
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, str]]]:
     name = ""
     for line in lines:
