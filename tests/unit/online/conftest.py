@@ -41,6 +41,7 @@ class House:
     """A running library: what a request meets, and the stores behind it."""
 
     recommender: Recommender
+    folder: Path
     events: SqlEventStore
     objects: FolderStore
     manifest: Manifest
@@ -102,7 +103,7 @@ def house(tmp_path: Path, ingested: Path) -> Iterator[Callable[..., House]]:
             shown=shown,
             explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
         )
-        opened.append(House(recommender, events, objects, manifest, group, pinned, shown))
+        opened.append(House(recommender, folder, events, objects, manifest, group, pinned, shown))
         return opened[-1]
 
     yield make
