@@ -3,9 +3,9 @@
 # No `from __future__ import annotations` here: Serve validates `args` with the annotation of
 # `build`, which must be a class.
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from fastapi import FastAPI
 from ray import serve
@@ -17,7 +17,7 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.parts import load_embedder, open_events, open_objects
-from llmrec_ray.ports import Prompt
+from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
 from serve.api import Service, create_app
@@ -28,7 +28,9 @@ from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
 from serve.hedging import Hedged
 from serve.mailbox import Mailbox, Send, Sharing
 from serve.shards import ShardReplica, ShardState
-from serve.watch import PROBE_S, Probes, Watch
+from serve.watch import PROBE_S, Probe, Probes, Told, Watch
+
+T = TypeVar("T")
 
 
 def build(settings: Settings) -> Application:
@@ -75,12 +77,15 @@ class Ingress:
         settings = self._settings
         log = ShownLog(self._events, capacity=settings.event_store.pending_recommendations)
         generator = PoolGenerator(
-            _streamed(self._generator), deadline_s=settings.explain.deadline_s
+            _streamed(self._generator),
+            deadline_s=settings.explain.deadline_s,
+            runs=lambda: self._watch.runs("generator"),
         )
         embedder = PoolEmbedder(
             _called(self._embedder, "embed"),
             deadline_s=settings.embedding.deadline_s,
             cached=settings.embedding.query_cache,
+            runs=lambda: self._watch.runs("embedder"),
         )
         return Recommender(
             generations=self._pinned,
@@ -105,13 +110,14 @@ class Ingress:
             after_s=search.hedge_after_s,
             replicas=lambda: self._watch.replicas(shard),
         )
-        return Mailbox(send, Sharing(search.deadline_s, search.shared_call, search.pending))
+        sharing = Sharing(search.deadline_s, search.shared_call, search.pending)
+        return Mailbox(send, sharing, runs=lambda: self._watch.runs(f"shard-{shard}"))
 
     def _probes(self) -> Probes:
         return Probes(
-            shards=[_states(shard) for shard in self._shards],
-            encoder=_called(self._embedder, "info"),
-            generator=_called(self._generator, "model"),
+            shards=[_told(shard, "state", ShardState) for shard in self._shards],
+            encoder=_told(self._embedder, "info", EncoderInfo),
+            generator=_told(self._generator, "model", str),
             events=self._events.check,
         )
 
@@ -154,11 +160,13 @@ def _streamed(handle: DeploymentHandle) -> Callable[[Prompt], AsyncIterator[str]
     return lambda prompt: cast(AsyncIterator[str], remote(prompt))
 
 
-def _states(handle: DeploymentHandle) -> Callable[[], Awaitable[Sequence[ShardState]]]:
-    async def ask() -> Sequence[ShardState]:
-        told = await handle.broadcast("state").results_async(
+def _told(handle: DeploymentHandle, method: str, kind: type[T]) -> Probe[T]:
+    """What every replica says: a broadcast passes by the queues of those that are busy."""
+
+    async def ask() -> Told[T]:
+        told = await handle.broadcast(method).results_async(
             timeout_s=PROBE_S, return_exceptions=True
         )
-        return [state for state in told if isinstance(state, ShardState)]
+        return Told(len(told), [one for one in told if isinstance(one, kind)])
 
     return ask

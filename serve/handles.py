@@ -36,6 +36,8 @@ from serve.questions import Question
 
 A = TypeVar("A")
 
+NO_EMBEDDER = "the text cannot be embedded now; ask without a text, or try again shortly."
+
 
 class ShardSearcher:
     """The `Searcher` port over one mailbox per shard; a lost shard lowers the coverage."""
@@ -142,9 +144,15 @@ class PoolEmbedder:
     """The `QueryEmbedder` port over the embedding pool; remembers the newest query vectors."""
 
     def __init__(
-        self, call: Callable[[str], Awaitable[Float32s]], *, deadline_s: float, cached: int
+        self,
+        call: Callable[[str], Awaitable[Float32s]],
+        *,
+        deadline_s: float,
+        cached: int,
+        runs: Callable[[], bool] = lambda: True,
     ) -> None:
         self._call = call
+        self._runs = runs
         self._deadline_s = deadline_s
         self._cached = cached
         self._known: OrderedDict[str, Float32s] = OrderedDict()
@@ -153,13 +161,13 @@ class PoolEmbedder:
         if (vector := self._known.get(text)) is not None:
             self._known.move_to_end(text)
             return vector
+        if not self._runs():
+            raise EmbedderUnavailable(NO_EMBEDDER)
         try:
             async with asyncio.timeout(self._deadline_s):
                 vector = await self._call(text)
         except Exception as cause:
-            raise EmbedderUnavailable(
-                "the text cannot be embedded now; ask without a text, or try again shortly."
-            ) from cause
+            raise EmbedderUnavailable(NO_EMBEDDER) from cause
         self._known[text] = vector
         while len(self._known) > self._cached:
             self._known.popitem(last=False)
@@ -169,12 +177,21 @@ class PoolEmbedder:
 class PoolGenerator:
     """The `Generator` port over the deployment; closing the iterator cancels the generation."""
 
-    def __init__(self, call: Callable[[Prompt], AsyncIterator[str]], *, deadline_s: float) -> None:
+    def __init__(
+        self,
+        call: Callable[[Prompt], AsyncIterator[str]],
+        *,
+        deadline_s: float,
+        runs: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._call = call
+        self._runs = runs
         self._deadline_s = deadline_s
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Pieces of text until the model ends; `GeneratorUnavailable` past the deadline."""
+        if not self._runs():
+            raise GeneratorUnavailable("no replica of the generator runs now.")
         clock = asyncio.get_running_loop()
         end = clock.time() + self._deadline_s
         pieces = self._call(prompt)

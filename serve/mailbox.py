@@ -29,16 +29,24 @@ class Sharing:
 
 
 class Mailbox:
-    """Asks one shard; at most `pending` questions wait, each for `deadline_s` seconds."""
+    """Asks one shard; at most `pending` questions wait, each for `deadline_s` seconds.
 
-    def __init__(self, send: Send, sharing: Sharing) -> None:
+    While `runs` says that no replica is there, nothing waits for one.
+    """
+
+    def __init__(
+        self, send: Send, sharing: Sharing, *, runs: Callable[[], bool] = lambda: True
+    ) -> None:
         self._send = send
+        self._runs = runs
         self._sharing = sharing
         self._waiting: deque[tuple[Question[object], asyncio.Future[object]]] = deque()
         self._lanes: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Question[A]) -> A:
         """The shard's answer; raises what it answered with, `Unavailable` and `Overloaded`."""
+        if not self._runs():
+            raise Unavailable("no replica of the shard runs now.")
         if len(self._waiting) >= self._sharing.pending:
             raise Overloaded("too many requests wait for a shard; try again shortly.")
         reply: asyncio.Future[object] = asyncio.get_running_loop().create_future()

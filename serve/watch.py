@@ -8,8 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from llmrec_ray.errors import LLMRecError, NotReady
+from llmrec_ray.errors import LLMRecError, NotReady, Unavailable
 from llmrec_ray.generation.activation import require_encoder
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
@@ -20,6 +21,8 @@ from serve.shards import ShardState
 log = logging.getLogger("ray.serve")
 
 PROBE_S = 2.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,23 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class Told(Generic[T]):
+    """How many replicas of a deployment run, and what those said that answered in time."""
+
+    running: int
+    answers: Sequence[T]
+
+
+Probe = Callable[[], Awaitable[Told[T]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Probes:
     """How the others are asked; each may raise or never return."""
 
-    shards: Sequence[Callable[[], Awaitable[Sequence[ShardState]]]]
-    encoder: Callable[[], Awaitable[EncoderInfo]]
-    generator: Callable[[], Awaitable[str]]
+    shards: Sequence[Probe[ShardState]]
+    encoder: Probe[EncoderInfo]
+    generator: Probe[str]
     events: Callable[[], None]
 
 
@@ -53,6 +67,7 @@ class Watch:
         self._encoder: EncoderInfo | None = None
         self._shards: list[Sequence[ShardState]] = [()] * len(probes.shards)
         self._others: dict[str, Component] = {}
+        self._absent: set[str] = set()
         self._store_trouble: str | None = None
         self._mismatch: str | None = None
 
@@ -70,8 +85,8 @@ class Watch:
         shards = [self._look_at_shard(shard) for shard in range(len(self._shards))]
         await asyncio.gather(
             self._look_for_generation(),
-            self._look_at_encoder(),
-            self._look_at("generator", self._probes.generator),
+            self._look_at("embedder", self._encoder_name),
+            self._look_at("generator", self._generator_name),
             self._look_at("events", self._check_events),
             *shards,
         )
@@ -85,6 +100,10 @@ class Watch:
     def replicas(self, shard: int) -> int:
         """How many replicas of a shard answered last."""
         return len(self._shards[shard])
+
+    def runs(self, name: str) -> bool:
+        """Whether a deployment had a replica when it was last looked at: waiting may help then."""
+        return name not in self._absent
 
     def serving(self) -> str | None:
         """The generation that requests are answered from."""
@@ -109,27 +128,36 @@ class Watch:
 
     async def _look_at_shard(self, shard: int) -> None:
         try:
-            async with asyncio.timeout(PROBE_S):
-                self._shards[shard] = await self._probes.shards[shard]()
+            self._shards[shard] = await self._ask(f"shard-{shard}", self._probes.shards[shard])
         except Exception as error:  # noqa: BLE001 whatever is wrong, it is not there
             log.info("shard_state_unknown shard=%s error=%s", shard, type(error).__name__)
             self._shards[shard] = ()
 
-    async def _look_at_encoder(self) -> None:
-        async def name() -> str:
-            self._encoder = await self._probes.encoder()
-            return self._encoder.name
+    async def _ask(self, name: str, probe: Probe[T]) -> Sequence[T]:
+        """What the replicas of a deployment say; notes when there is none."""
+        async with asyncio.timeout(PROBE_S):
+            told = await probe()
+        if told.running:
+            self._absent.discard(name)
+        else:
+            self._absent.add(name)
+        return told.answers
 
-        await self._look_at("embedder", name)
+    async def _encoder_name(self) -> str:
+        self._encoder = _first(await self._ask("embedder", self._probes.encoder))
+        return self._encoder.name
+
+    async def _generator_name(self) -> str:
+        return _first(await self._ask("generator", self._probes.generator))
 
     async def _check_events(self) -> str:
-        await asyncio.to_thread(self._probes.events)
+        async with asyncio.timeout(PROBE_S):
+            await asyncio.to_thread(self._probes.events)
         return "the event store"
 
     async def _look_at(self, name: str, probe: Callable[[], Awaitable[str]]) -> None:
         try:
-            async with asyncio.timeout(PROBE_S):
-                self._others[name] = Component(name, has=await probe())
+            self._others[name] = Component(name, has=await probe())
         except LLMRecError as error:
             self._others[name] = Component(name, waits_for=str(error))
         except Exception as error:  # noqa: BLE001
@@ -180,3 +208,9 @@ class Watch:
         replicas = f"{len(states)} replica{'s' if len(states) > 1 else ''}"
         has = f"{', '.join(sorted(held))} on {replicas}" if held else None
         return Component(name, has=has, waits_for=trouble)
+
+
+def _first(answers: Sequence[T]) -> T:
+    if not answers:
+        raise Unavailable("a replica that answers")
+    return answers[0]

@@ -28,7 +28,7 @@ from serve.handles import PoolEmbedder, ShardSearcher
 from serve.mailbox import Mailbox, Sharing
 from serve.questions import Question, answer
 from serve.shards import ShardState
-from serve.watch import Probes, Watch
+from serve.watch import Probes, Told, Watch
 from tests.support.films import catalogue
 
 
@@ -47,8 +47,8 @@ class Breakable:
             raise ConnectionError("the replica died")
         return await asyncio.to_thread(answer, self.shard, questions)
 
-    async def states(self) -> Sequence[ShardState]:
-        return [] if self.lost else [ShardState(self.shard.held)]
+    async def states(self) -> Told[ShardState]:
+        return Told(0, []) if self.lost else Told(1, [ShardState(self.shard.held)])
 
 
 @dataclass
@@ -63,10 +63,8 @@ class Model:
             raise EmbedderUnavailable("no replica")
         return self.encoder.queries([text])[0]
 
-    async def info(self) -> EncoderInfo:
-        if self.lost:
-            raise EmbedderUnavailable("no replica")
-        return self.encoder.info
+    async def info(self) -> Told[EncoderInfo]:
+        return Told(0, []) if self.lost else Told(1, [self.encoder.info])
 
 
 @dataclass
@@ -180,8 +178,8 @@ def build_house(
     return House(create_app(service), folder, objects, events, shown, group, model, watch, made)
 
 
-async def _speaks() -> str:
-    return "a model"
+async def _speaks() -> Told[str]:
+    return Told(1, ["a model"])
 
 
 def _ingest(

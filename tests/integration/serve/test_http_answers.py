@@ -210,6 +210,17 @@ async def test_a_service_without_a_generation_says_what_it_waits_for(
         assert "retry-after" in refused.headers
 
 
+async def test_a_shard_that_lost_its_replica_is_noticed_and_so_is_its_return(
+    house: House,
+) -> None:
+    house.shards[0].lost = True
+    await house.watch.look()
+    assert not house.watch.runs("shard-0")
+    house.shards[0].lost = False
+    await house.watch.look()
+    assert house.watch.runs("shard-0")
+
+
 async def test_a_ready_service_names_every_part(http: httpx.AsyncClient, house: House) -> None:
     ready = await http.get("/readyz")
     assert ready.status_code == 200

@@ -1,0 +1,60 @@
+"""Deployments without a replica: nobody waits for one, and everybody asks again once it is back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+
+from llmrec_ray.errors import EmbedderUnavailable, GeneratorUnavailable, Unavailable
+from llmrec_ray.ports import Prompt
+from llmrec_ray.types import Float32s
+from serve import questions
+from serve.handles import PoolEmbedder, PoolGenerator
+from serve.mailbox import Mailbox, Sharing
+from serve.questions import Question
+
+NEVER = 3600.0
+
+
+class Running:
+    """Whether a replica runs, as the watch would say."""
+
+    def __init__(self, *, runs: bool = False) -> None:
+        self.runs = runs
+
+    def __call__(self) -> bool:
+        return self.runs
+
+
+async def test_a_shard_without_a_replica_is_missing_at_once() -> None:
+    async def send(_: Sequence[Question[object]]) -> list[object]:
+        await asyncio.Event().wait()
+        return []
+
+    mailbox = Mailbox(send, Sharing(NEVER, 32, 100), runs=Running())
+    with pytest.raises(Unavailable, match="no replica"):
+        await mailbox.ask(questions.Lookup("g", ("a",)))
+
+
+async def test_a_text_is_refused_at_once_without_an_embedder_unless_it_is_remembered() -> None:
+    running = Running(runs=True)
+
+    async def call(_: str) -> Float32s:
+        return np.ones(3, np.float32)
+
+    embedder = PoolEmbedder(call, deadline_s=NEVER, cached=10, runs=running)
+    await embedder.embed("known")
+    running.runs = False
+    assert (await embedder.embed("known")).tolist() == [1, 1, 1]
+    with pytest.raises(EmbedderUnavailable):
+        await embedder.embed("new")
+
+
+async def test_nothing_is_asked_of_a_generator_without_a_replica() -> None:
+    def call(_: Prompt) -> AsyncIterator[str]:
+        raise AssertionError("asked")
+
+    generator = PoolGenerator(call, deadline_s=NEVER, runs=Running())
+    with pytest.raises(GeneratorUnavailable):
+        await anext(generator.generate(Prompt("", "", "", 0, 1)))
