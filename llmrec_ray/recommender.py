@@ -1,14 +1,12 @@
-"""The online half: a question in, ranked items with their evidence out; events in, the next answer
-changed.
+"""The online half: questions in, ranked items with evidence out; events in, answers changed.
 
 Reads as a request runs: user state, gather, score, evidence, explain. An answer is computed from
 one generation; when a shard does not hold it, the call is repeated once on the previous one.
 """
 
 import asyncio
-import math
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -24,19 +22,17 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.feedback.user import session
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.interleave import interleaved
 from llmrec_ray.ports import Erasure, EventStore, QueryEmbedder, Searcher
-from llmrec_ray.search.arithmetic import dots
 from llmrec_ray.search.exact import scaled
 from llmrec_ray.search.filters import validate_filter
+from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
 from llmrec_ray.types import (
-    Candidate,
     Coverage,
     Event,
-    EventShare,
     Evidence,
     Explanation,
     Filter,
-    Float64s,
     Found,
     Item,
     Metric,
@@ -46,19 +42,10 @@ from llmrec_ray.types import (
     RecommendRequest,
     Scope,
     ScoreQuery,
-    WeightedEvent,
 )
 from llmrec_ray.users import Asker, Users
 
 T = TypeVar("T")
-
-QUERY = "query"
-"""The event id and type of the request's own text among the shares."""
-
-UNATTRIBUTED = "unattributed"
-"""The event id and type of what events on a lost shard add."""
-
-TOLERANCE = 1e-9
 
 CITABLE = 8
 """Events of an item that an explanation may choose from: its largest positive shares."""
@@ -192,7 +179,7 @@ class Recommender:
             )
             for facts in await self._facts(answer, limit)
         ]
-        async for said in _interleaved(streams):
+        async for said in interleaved(streams):
             yield said
 
     # ── one recommendation ───────────────────────────────────────────────────────────────────────
@@ -200,25 +187,25 @@ class Recommender:
     async def _recommend(self, request: RecommendRequest, manifest: Manifest) -> Recommendations:
         _check(request.filter, manifest)
         asker = await self._users.of(request.user_id, manifest)
-        asked = await self._asked(request, asker, manifest)
+        pull = await self._pull(request, asker, manifest)
         seen = asker.state.seen | {item.item_id for item in request.session}
         exclude = request.exclude_ids | seen if request.exclude_seen else request.exclude_ids
         query = ScoreQuery(
-            events=asked.events,
-            vector=asked.vector,
-            prior=_prior_factor(asked, manifest),
+            events=pull.events,
+            vector=pull.vector,
+            prior=prior_factor(pull, manifest.mix),
             scope=Scope(request.limit, request.filter, exclude),
             with_parts=request.evidence,
         )
         found = await self._searcher.score(manifest.generation, query)
-        found = replace(found, coverage=reduce(Coverage.__and__, asked.coverages, found.coverage))
+        found = replace(found, coverage=reduce(Coverage.__and__, pull.coverages, found.coverage))
         evidence: dict[str, Evidence] = {}
         if request.evidence:
-            evidence = await self._evidence(found, asked, manifest)
+            evidence = await self._evidence(found, pull, manifest)
         version = asker.state.user_version if request.user_id is not None else None
         return _answer(found, manifest, evidence, user_version=version, degraded=asker.degraded)
 
-    async def _asked(self, request: RecommendRequest, asker: Asker, manifest: Manifest) -> "_Asked":
+    async def _pull(self, request: RecommendRequest, asker: Asker, manifest: Manifest) -> Pull:
         """Everything that pulls: the user's events, the session's, and the text."""
         events, vector = asker.state.events, asker.vector
         coverages = [asker.coverage] if asker.coverage else []
@@ -230,25 +217,23 @@ class Recommender:
         spoken = None
         if request.text is not None:
             embedded = await self._embedder.embed(request.text)
-            spoken = _Spoken(request.text, scaled(embedded, manifest.mix.query, manifest.mix))
+            spoken = Spoken(request.text, scaled(embedded, manifest.mix.query, manifest.mix))
             vector = vector + spoken.addend
-        return _Asked(events, vector, spoken, coverages)
+        return Pull(events, vector, spoken, coverages)
 
-    async def _evidence(
-        self, found: Found, asked: "_Asked", manifest: Manifest
-    ) -> dict[str, Evidence]:
+    async def _evidence(self, found: Found, pull: Pull, manifest: Manifest) -> dict[str, Evidence]:
         """Take each candidate's score apart, event by event."""
         if not found.candidates:
             return {}
-        targets = np.stack([_part(candidate.vector) for candidate in found.candidates])
-        ids = list(dict.fromkeys(event.item_id for event in asked.events))
+        targets = np.stack([part(candidate.vector) for candidate in found.candidates])
+        ids = list(dict.fromkeys(event.item_id for event in pull.events))
         shares, looked = await asyncio.gather(
-            self._searcher.shares(manifest.generation, asked.events, targets),
+            self._searcher.shares(manifest.generation, pull.events, targets),
             self._searcher.lookup(manifest.generation, ids),
         )
         titles = {item_id: item.title for item_id, item in looked.items.items()}
         return {
-            candidate.item_id: _apart(candidate, asked, shares.text[:, at], titles)
+            candidate.item_id: taken_apart(candidate, pull, shares.text[:, at], titles)
             for at, candidate in enumerate(found.candidates)
         }
 
@@ -256,7 +241,7 @@ class Recommender:
         explained = [item for item in answer.items[:limit] if item.evidence is not None]
         ids = {item.item_id for item in explained}
         for item in explained:
-            for_it = [s for s in _part(item.evidence).shares if s.item_id and s.share > 0]
+            for_it = [s for s in part(item.evidence).shares if s.item_id and s.share > 0]
             ids |= {share.item_id for share in for_it[:CITABLE] if share.item_id}
         known: Mapping[str, Item] = {}
         with suppress(GenerationMissing, SearchUnavailable):  # the answer has the titles already
@@ -265,7 +250,7 @@ class Recommender:
         return [
             facts_of(
                 known.get(item.item_id) or Item(item.item_id, item.title),
-                _part(item.evidence),
+                part(item.evidence),
                 known,
                 self._explainer.evidence,
                 rating_scale=scale,
@@ -298,53 +283,6 @@ class Recommender:
             return frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    """The text asked for, and its addend to the query vector, float64 [dim]."""
-
-    text: str
-    addend: Float64s
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What pulls an answer: events, and the sum of all that pulls, float64 [dim]."""
-
-    events: tuple[WeightedEvent, ...]
-    vector: Float64s
-    spoken: _Spoken | None
-    coverages: Sequence[Coverage]
-
-
-async def _interleaved(streams: Sequence[AsyncIterator[T]]) -> AsyncIterator[T]:
-    """Values of all streams as they come; leaving early, or one failing, stops every stream."""
-    arrived: asyncio.Queue[tuple[T] | Exception | None] = asyncio.Queue()
-
-    async def forward(stream: AsyncIterator[T]) -> None:
-        try:
-            async for value in stream:
-                arrived.put_nowait((value,))
-            arrived.put_nowait(None)
-        except Exception as failure:  # noqa: BLE001 raised again where the values are read
-            arrived.put_nowait(failure)
-
-    tasks = [asyncio.create_task(forward(stream)) for stream in streams]
-    running = len(tasks)
-    try:
-        while running:
-            match await arrived.get():
-                case None:
-                    running -= 1
-                case Exception() as failure:
-                    raise failure
-                case (value,):
-                    yield value
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _check(condition: Filter | None, manifest: Manifest) -> None:
     if condition is not None:
         validate_filter(condition, {name: spec.kind for name, spec in manifest.fields.items()})
@@ -356,37 +294,6 @@ def _no_item(item_id: str, coverage: Coverage) -> ItemNotFound | SearchUnavailab
     return SearchUnavailable(
         f"item {item_id!r} may be on a shard that does not answer now; try again shortly."
     )
-
-
-def _prior_factor(asked: _Asked, manifest: Manifest) -> float:
-    """prior · fade / (fade + Σ|w|), with an exact sum: the order of events does not matter."""
-    mix = manifest.mix
-    pull = math.fsum(abs(event.weight) for event in asked.events)
-    pull += mix.query if asked.spoken is not None else 0.0
-    return mix.prior * mix.prior_fade / (mix.prior_fade + pull)
-
-
-def _apart(
-    candidate: Candidate, asked: _Asked, text_shares: Float64s, titles: Mapping[str, str]
-) -> Evidence:
-    """One candidate's shares, largest first; what they leave of the score was on a shard that is
-    lost.
-    """
-    both = text_shares + _part(candidate.neighbour_shares)
-    shares = [
-        EventShare(
-            event.event_id, event.item_id, titles.get(event.item_id), event.type, share, event.value
-        )
-        for event, share in zip(asked.events, both.tolist(), strict=True)
-    ]
-    if asked.spoken is not None:
-        share = float(dots(_part(candidate.vector)[np.newaxis], asked.spoken.addend)[0])
-        shares.append(EventShare(QUERY, None, asked.spoken.text, QUERY, share))
-    left = candidate.score - candidate.prior - math.fsum(share.share for share in shares)
-    if abs(left) > TOLERANCE * max(abs(candidate.score), 1.0):
-        shares.append(EventShare(UNATTRIBUTED, None, None, UNATTRIBUTED, left))
-    told = sorted((s for s in shares if s.share), key=lambda s: (-abs(s.share), s.event_id))
-    return Evidence(tuple(told), candidate.prior)
 
 
 def _answer(
@@ -416,13 +323,6 @@ def _answer(
         coverage=found.coverage,
         degraded=lost + degraded,
     )
-
-
-def _part(part: T | None) -> T:
-    """What an answer with parts must hold."""
-    if part is None:
-        raise TypeError("an answer with parts came without them")
-    return part
 
 
 def _seed(recommendation_id: str, item_id: str) -> int:
