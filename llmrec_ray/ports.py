@@ -1,6 +1,4 @@
-"""What the library asks of the outside, as Protocols; each has one contract suite in
-tests/contract.
-"""
+"""What the library asks of the outside, as Protocols; each has a suite in tests/contract."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,18 +21,14 @@ from llmrec_ray.types import (
 
 
 class ObjectStore(Protocol):
-    """Named immutable bytes. Keys are relative, `/`-separated; every call may raise
-    `StoreUnavailable`.
-    """
+    """Named immutable bytes. Keys are relative; every call may raise `StoreUnavailable`."""
 
     def get(self, key: str) -> bytes:
         """The object's bytes; `NotFound` where there is none."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write once: True when this call wrote it, False when the key exists already (then nothing
-        changes).
-        """
+        """Write once: True when this call wrote it, False when the key exists already."""
         ...
 
     def exists(self, key: str) -> bool: ...
@@ -69,9 +63,7 @@ class Embedder(Protocol):
 
 
 class QueryEmbedder(Protocol):
-    """The embedding pool as the online half sees it: one query text to a unit vector, float32
-    [dim].
-    """
+    """The embedding pool as the online half sees it: a text to a unit vector, float32 [dim]."""
 
     async def embed(self, text: str) -> Float32s:
         """Raises `EmbedderUnavailable` where no replica answers before the deadline."""
@@ -79,8 +71,7 @@ class QueryEmbedder(Protocol):
 
 
 class Searcher(Protocol):
-    """The search group: every call goes to the shards, waits for a deadline and says how many
-    answered.
+    """The search group: a call goes to the shards, and says how many answered in time.
 
     Raises `GenerationMissing` where a shard does not hold the generation, `SearchUnavailable` where
     none answers.
@@ -103,9 +94,7 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat prompt with the grammar that its answer must follow (EBNF of xgrammar), and a sampling
-    seed.
-    """
+    """A chat prompt, the grammar (EBNF of xgrammar) of its answer, and a sampling seed."""
 
     system: str
     user: str
@@ -141,9 +130,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A user's newest events, newest first by (time, event_id), at one user version (0: never
-    seen).
-    """
+    """A user's newest events, newest first by (time, event_id); version 0: never seen."""
 
     user_version: int
     events: tuple[Event, ...]
@@ -159,13 +146,12 @@ class Erasure:
 
 
 class EventStore(Protocol):
-    """Durable events, user versions and shown recommendations; every call may raise
-    `EventStoreUnavailable`.
-    """
+    """Durable events, user versions, shown answers; may raise `EventStoreUnavailable`."""
 
     def append(self, events: Sequence[Event]) -> Accepted:
-        """Store a batch atomically; an id with the same body is a duplicate, with another one
-        `EventConflict`.
+        """Store a batch atomically; an id with the same body is a duplicate.
+
+        With another body it is an `EventConflict`, and nothing of the batch is stored.
         """
         ...
 

@@ -95,8 +95,7 @@ class Recommender:
         self._users = Users(events, searcher, history=history, cached=cached)
 
     async def recommend(self, request: RecommendRequest) -> Recommendations:
-        """Rank the catalogue for a user, a session, a text or all three; a lost shard lowers
-        coverage.
+        """Rank the catalogue for a user, a session, a text or all three.
 
         Raises `InvalidFilter`, `NotReady`, `SearchUnavailable`, and `EmbedderUnavailable` where a
         text is given.
@@ -142,8 +141,7 @@ class Recommender:
         return await self._pinned(ask)
 
     async def learn(self, events: Sequence[Event]) -> Learned:
-        """Store events durably; those for items that the catalogue does not have are rejected one
-        by one.
+        """Store events durably; those for unknown items are rejected one by one.
 
         While a shard is lost its items cannot be told from unknown ones, and their events are
         accepted. Raises `EventConflict`, `EventStoreUnavailable`.
@@ -168,8 +166,7 @@ class Recommender:
     async def explain(
         self, answer: Recommendations, *, how: How, limit: int
     ) -> AsyncGenerator[Piece | Explanation, None]:
-        """Sentences for the first `limit` items of an answer that carries evidence, as they are
-        spoken.
+        """Sentences for the first `limit` items of an answer with evidence, as they are spoken.
 
         Pieces of different items interleave; each item ends with its `Explanation`.
         """

@@ -29,9 +29,7 @@ ARROW_KINDS: dict[FieldKind, pa.DataType] = {
 
 
 def items_schema(fields: dict[str, FieldKind]) -> pa.Schema:
-    """item_id, title, then `field.NAME` for every field of the catalogue (null where an item has
-    none).
-    """
+    """item_id, title, then `field.NAME` for every field; null where an item has none."""
     columns = [pa.field(ITEM_ID, pa.string()), pa.field(TITLE, pa.string())]
     columns += [pa.field(FIELD_PREFIX + name, ARROW_KINDS[kind]) for name, kind in fields.items()]
     return pa.schema(columns)

@@ -1,5 +1,4 @@
-"""The settings tree: from a YAML file or Serve's `args`, overridden by `LLMREC_…` environment
-variables.
+"""A YAML file or Serve's `args` in, overridden by `LLMREC_…` variables; the settings tree out.
 
 The only module that reads the environment. Nested names join with two underscores:
 `LLMREC_OBJECT_STORE__URL=s3://bucket/prefix`. Credentials come from the environment or from files
@@ -52,9 +51,7 @@ class EventStoreSettings(Section):
 
 
 class EmbeddingSettings(Section):
-    """Which encoder makes text vectors; a preset name, a hub name, a folder, or
-    `package:module/path`.
-    """
+    """Which encoder makes text vectors: a preset, a hub name, a folder, or `package:path`."""
 
     model: str = "all-MiniLM-L6-v2"
     query_prefix: str | None = None
@@ -69,9 +66,7 @@ class EmbeddingSettings(Section):
 
 
 class LearningSettings(Section):
-    """How neighbours and the prior are learned, and how channels are mixed; stored in the
-    generation.
-    """
+    """How neighbours and the prior are learned and mixed; stored in the generation."""
 
     event_weights: dict[EventType, float] = {
         "view": 0.2,
@@ -98,9 +93,7 @@ class LearningSettings(Section):
 
 
 class SearchSettings(Section):
-    """The search group: how many shards, how long a caller waits, how often replicas look for a
-    generation.
-    """
+    """The search group: its size, how long a caller waits, how often replicas look around."""
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 2
     deadline_s: Seconds = 1.0
@@ -174,9 +167,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Settings from a YAML file (optional; `LLMREC_SETTINGS` names it otherwise) and the
-    environment.
-    """
+    """Settings from a YAML file (or the one `LLMREC_SETTINGS` names) and the environment."""
     source = path or (Path(named) if (named := os.environ.get("LLMREC_SETTINGS")) else None)
     try:
         values: object = yaml.safe_load(source.read_text("utf-8")) if source else {}

@@ -1,5 +1,4 @@
-"""One shard of the search group: a manifest in, the shard's rows loaded; queries in, its best
-candidates out.
+"""One shard of the search group: a manifest in, rows loaded; queries in, best candidates out.
 
 The other half of the online path: `recommender` asks, a shard answers. It holds at most two
 generations, so that a request pinned to the previous one is still answered while the callers move
@@ -72,9 +71,7 @@ class Shard:
             return tuple(self._loaded)
 
     def prepare(self, manifest: Manifest) -> None:
-        """Load a generation's rows; raises `Corrupt` or `StoreUnavailable` and then keeps what it
-        had.
-        """
+        """Load a generation's rows; after `Corrupt` or `StoreUnavailable` it keeps what it had."""
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]

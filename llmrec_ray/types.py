@@ -34,9 +34,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a user did to an item; `time` is timezone-aware UTC, `value` goes with a rating, `text`
-    with a review.
-    """
+    """What a user did to an item; UTC `time`, `value` with ratings, `text` with reviews."""
 
     event_id: str
     user_id: str
@@ -76,9 +74,7 @@ class WeightedEvent:
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's fold at one user version: newest event first; `seen` holds every item of the
-    history.
-    """
+    """A user's fold at one user version: newest event first; `seen` has the whole history."""
 
     user_version: int
     events: tuple[WeightedEvent, ...] = ()
@@ -156,9 +152,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` = the user's factor of
-    popularity.
-    """
+    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` scales popularity."""
 
     events: tuple[WeightedEvent, ...]
     vector: Float64s
@@ -227,9 +221,7 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Text shares, float64 [events, targets], of the events whose items answered shards own (others
-    0).
-    """
+    """Text shares, float64 [events, targets]; 0 for events whose shard did not answer."""
 
     text: Float64s
     coverage: Coverage
@@ -283,9 +275,7 @@ class EventShare:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A score taken apart: score = Σ share + prior (tolerance 1e-6, relative). Largest |share|
-    first.
-    """
+    """A score taken apart: score = Σ share + prior (1e-6, relative). Largest |share| first."""
 
     shares: tuple[EventShare, ...]
     prior: float

@@ -1,5 +1,4 @@
-"""A user id in, what the user's history pulls towards out: the fold and its gathered vector,
-cached.
+"""A user id in, what the user's history pulls towards out: the fold and its vector, cached.
 
 The cache is checked against the user version and the generation, so a new event or a new generation
 is never answered from an old entry. While the event store does not answer, the last known state is

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from llmrec_ray.explain.explainer import Explainer
@@ -164,9 +165,11 @@ def _told(handle: DeploymentHandle, method: str, kind: type[T]) -> Probe[T]:
     """What every replica says: a broadcast passes by the queues of those that are busy."""
 
     async def ask() -> Told[T]:
-        told = await handle.broadcast(method).results_async(
-            timeout_s=PROBE_S, return_exceptions=True
-        )
+        broadcast = handle.broadcast(method)
+        try:
+            told = await broadcast.results_async(timeout_s=PROBE_S, return_exceptions=True)
+        except DeploymentUnavailableError:
+            return Told(0, [])
         return Told(len(told), [one for one in told if isinstance(one, kind)])
 
     return ask

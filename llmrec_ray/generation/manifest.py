@@ -58,9 +58,7 @@ class ObjectRef(Record):
 
 
 class Segment(Record):
-    """The rows of buckets [first_bucket, end_bucket); `objects` maps `items` and each channel's
-    name.
-    """
+    """The rows of buckets [first_bucket, end_bucket): an object for `items` and each channel."""
 
     first_bucket: int
     end_bucket: int

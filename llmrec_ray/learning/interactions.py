@@ -9,9 +9,7 @@ import numpy as np
 from llmrec_ray.types import Event, Float64s, Ints
 
 LONGEST_HISTORY = 500
-"""Events of a user beyond the newest ones are left out: co-occurrence grows with the square of a
-history.
-"""
+"""Older events of a user are left out: co-occurrence grows with a history's square."""
 
 
 @dataclass(frozen=True, slots=True)

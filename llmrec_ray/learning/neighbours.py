@@ -1,5 +1,4 @@
-"""Interactions in, a sparse list of neighbours for every item out: what goes together, and what
-follows what.
+"""Interactions in, neighbours for every item out: what goes together, and what follows.
 
 N[source, target] = (1 - s) · cosine + s · transition, where
 - cosine(j, i) = Σ_u w_uj w_ui / (‖w_j‖ ‖w_i‖ + shrinkage): item-kNN (Sarwar et al. 2001) with
@@ -22,9 +21,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True, slots=True)
 class NeighbourSettings:
-    """`most` lists an item's largest neighbours; a pair seen by fewer than `min_support` users is
-    left out.
-    """
+    """`most` neighbours an item; a pair needs `min_support` users."""
 
     most: int
     min_support: int
@@ -35,9 +32,7 @@ class NeighbourSettings:
 
 @dataclass(frozen=True, slots=True)
 class NeighbourList:
-    """N as triplets: item codes int64 [pairs], weights float64 [pairs]; by source, larger weights
-    first.
-    """
+    """N as triplets of item codes and weights, [pairs]; by source, larger weights first."""
 
     sources: Ints
     targets: Ints
@@ -81,9 +76,7 @@ def _cosines(
 
 
 def _transitions(data: Interactions, settings: NeighbourSettings) -> sp.csr_matrix:
-    """transition(j, i) for all pairs, [items, items]; pairs of one user only, nearer ones weigh
-    more.
-    """
+    """transition(j, i) for all pairs, [items, items]; nearer pairs weigh more."""
     total = sp.csr_matrix((data.item_count, data.item_count))
     for distance in range(1, min(settings.window, len(data.items) - 1) + 1):
         same = data.users[distance:] == data.users[:-distance]

@@ -1,5 +1,4 @@
-"""Order-free arithmetic: the same sums bit for bit, whatever the order, the batch or the number of
-shards.
+"""Order-free arithmetic: the same sums bit for bit, whatever the order, batch or shards.
 
 Terms are rounded to a grid of powers of two before they are added in float64. As long as a sum
 stays below 2^53 grid steps every partial sum is exact, so addition is associative: 2^23 for

@@ -1,5 +1,4 @@
-"""The exact scorer: every row of a shard is scored, the best come back with scores that no batch or
-shard changes.
+"""The exact scorer: queries in, a shard's best rows out, with scores that nothing changes.
 
 A float32 matrix product ranks all rows; whatever it could have misplaced at the cut is scored again
 by the order-free float64 kernel (`arithmetic.dots`), which alone makes the scores that leave.
@@ -46,9 +45,7 @@ def scaled(vector: Float32s, weight: float, mix: Mix) -> Float64s:
 def text_shares(
     rows: Rows, events: Sequence[WeightedEvent], targets: Float32s, mix: Mix
 ) -> Float64s:
-    """What each event adds to each target through text, float64 [events, targets]; 0 for items
-    elsewhere.
-    """
+    """What each event adds to each target through text, float64 [events, targets]."""
     shares = np.zeros((len(events), len(targets)))
     for position, event in enumerate(events):
         if (row := rows.row_of.get(event.item_id)) is not None:
@@ -106,9 +103,7 @@ def _neighbour_shares(rows: Rows, events: Sequence[WeightedEvent], row: int, mix
 
 
 def near(rows: Rows, queries: Sequence[NearQuery], allowed: Allowed) -> list[list[Candidate]]:
-    """The rows nearest to each vector; the score is the cosine, the dot product or minus the
-    distance.
-    """
+    """The rows nearest to each vector, scored by cosine, dot product or minus the distance."""
     vectors = np.stack([query.vector for query in queries])
     found: list[list[Candidate]] = []
     for query, product in zip(queries, vectors @ rows.text.T, strict=True):
@@ -128,9 +123,7 @@ def near(rows: Rows, queries: Sequence[NearQuery], allowed: Allowed) -> list[lis
 
 
 def _under(metric: Metric, product: Float64s, norms: Float64s, length: float) -> Float64s:
-    """Larger is better; the squared distance stands in for the distance, whose root is steep near
-    zero.
-    """
+    """Larger is better; the distance is squared, since its root is steep near zero."""
     if metric == "dot":
         return product
     if metric == "cosine":
@@ -143,9 +136,7 @@ def _reported(metric: Metric, value: float) -> float:
 
 
 def _near_best(rough: Float64s, allowed: Bools, limit: int, slack: float) -> Ints:
-    """Every allowed row that could be among the best `limit`, when `rough` is off by at most
-    `slack`.
-    """
+    """Every allowed row that could be among the best, when `rough` is off by ≤ `slack`."""
     rows = np.flatnonzero(allowed)
     if len(rows) <= limit:
         return rows

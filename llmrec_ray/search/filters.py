@@ -1,6 +1,4 @@
-"""Filters over item fields: checked against the catalogue's fields, then turned into a mask over
-rows.
-"""
+"""Filters over item fields: checked against the catalogue's, then turned into a row mask."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false

@@ -22,9 +22,7 @@ class Tables:
     neighbours: pa.Table
 
     def cut(self, kept: Bools) -> "Tables":
-        """The rows that `kept` (bool [rows]) marks; neighbours follow their targets to the new
-        rows.
-        """
+        """The rows that `kept` (bool [rows]) marks; neighbours follow their targets."""
         new_rows = np.cumsum(kept) - 1
         rows = wholes(self.neighbours, ROW)
         stays = np.flatnonzero(kept[rows])
@@ -40,9 +38,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """N keyed by source item: rows and weights of `sources[s]` at `starts[s]:starts[s + 1]`, rows
-    ascending.
-    """
+    """N keyed by source: rows and weights of s at `starts[s]:starts[s + 1]`, rows ascending."""
 
     sources: dict[str, int]
     starts: Ints
@@ -50,9 +46,7 @@ class Neighbours:
     weights: Float64s
 
     def of(self, source: str) -> tuple[Ints, Float64s]:
-        """The rows that list `source` as their neighbour, and the weights; both empty where none
-        does.
-        """
+        """The rows that list `source` as their neighbour, and the weights."""
         position = self.sources.get(source)
         if position is None:
             return self.rows[:0], self.weights[:0]
@@ -62,9 +56,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim] and their norms,
-    popularity.
-    """
+    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim], popularity."""
 
     ids: tuple[str, ...]
     row_of: dict[str, int]
