@@ -131,7 +131,8 @@ def _items(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/items/{item_id}",
         summary="Look at one item",
-        responses=_ok(answers.ItemAnswer) | documented("item_not_found", *SEARCHING),
+        responses=_ok(answers.ItemAnswer)
+        | documented("item_not_found", "invalid_input", *SEARCHING),
     )
     async def look(item_id: Annotated[str, Depends(in_path)]) -> Response:
         generation, found = await service.recommender.item(item_id)
@@ -193,7 +194,8 @@ def _events(app: FastAPI, service: Service) -> None:
     @app.delete(
         "/v1/users/{user_id}",
         summary="Forget everything stored about a user",
-        responses=_ok(answers.ErasureAnswer) | documented("event_store_unavailable"),
+        responses=_ok(answers.ErasureAnswer)
+        | documented("invalid_input", "event_store_unavailable"),
     )
     async def forget(
         user_id: Annotated[str, Depends(path_id("user_id", service.limits))],
@@ -222,7 +224,8 @@ def _generations(app: FastAPI, service: Service) -> None:
         "/v1/generations/{generation}:activate",
         summary="Make a published generation current; an older one is a rollback",
         responses=_ok(answers.ActivationAnswer)
-        | documented("generation_not_found", "encoder_mismatch", "store_unavailable"),
+        | documented("generation_not_found", "encoder_mismatch")
+        | documented("invalid_input", "store_unavailable"),
     )
     async def activate(
         generation: Annotated[str, Depends(path_id("generation", service.limits))],

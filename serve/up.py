@@ -220,7 +220,7 @@ def greeting(url: str) -> str:
     json = "-H 'Content-Type: application/json'"
     return f"""Serving on {url} (docs: {url}/docs). Ctrl-C stops it. Try:
   curl -s {url}/v1/search {json} \\
-    -d '{{"query": "a robot that wants to be loved", "limit": 3}}'
+    -d '{{"query": "a western with Clint Eastwood", "limit": 3}}'
   curl -s {url}/v1/recommendations {json} \\
     -d '{{"user_id": "1", "limit": 3, "evidence": true}}'
   curl -sN {url}/v1/recommendations {json} -H 'Accept: text/event-stream' \\
