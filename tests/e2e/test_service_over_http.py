@@ -12,6 +12,7 @@ from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.storage.local import FolderStore
 from tests.e2e.conftest import Live, wait_for
 from tests.support.openapi import SNAPSHOT
+from tests.support.readme import README, curls
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -58,6 +59,16 @@ def test_an_event_changes_the_next_answer_and_is_its_evidence(http: httpx.Client
     assert "e2e-1" in {share["event_id"] for share in first["evidence"]}
     total = first["prior"] + sum(share["share"] for share in first["evidence"])
     assert total == pytest.approx(first["score"], rel=1e-6)
+
+
+def test_the_readmes_requests_are_answered(http: httpx.Client) -> None:
+    *asked, event = curls(README.read_text("utf-8"))
+    for curl in asked:
+        answer = http.post(curl.path, headers=curl.headers, json=curl.body)
+        assert answer.status_code == 200
+        assert len(answer.text) > 100
+    known = http.post(event.path, headers=event.headers, json={**event.body, "item_id": "f01"})
+    assert known.json()["accepted"] == 1
 
 
 def test_the_language_model_explains_in_a_stream(http: httpx.Client) -> None:
