@@ -8,9 +8,18 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 36
-COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
-OTHERS, PRIOR = "white", "bright_black"
-BLOCK = "█"
+Mark = tuple[str, str]
+"""A character and its colour: a log has no colours, and not everybody sees them."""
+
+MARKS: tuple[Mark, ...] = (
+    ("█", "cyan"),
+    ("▓", "magenta"),
+    ("▒", "yellow"),
+    ("▚", "green"),
+    ("░", "blue"),
+)
+OTHERS: Mark = ("▪", "white")
+PRIOR: Mark = ("─", "bright_black")
 
 
 def ranked(answer: dict[str, Any]) -> Table:
@@ -22,8 +31,8 @@ def ranked(answer: dict[str, Any]) -> Table:
 
 
 def shares(answer: dict[str, Any]) -> Table:
-    """One bar an item, as long as its score: a colour for each past event that adds most to it."""
-    colour_of = _colours(answer)
+    """One bar an item, as long as its score: a mark for each past event that adds most to it."""
+    mark_of = _marks(answer)
     longest = max((item["score"] for item in answer["items"]), default=1.0)
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for header in ("", "", "share of each past event", "score", "= events", "+ popularity"):
@@ -33,19 +42,19 @@ def shares(answer: dict[str, Any]) -> Table:
         title.truncate(26, overflow="ellipsis")
         events = sum(share["share"] for share in item["evidence"])
         numbers = (f"{number:.4f}" for number in (item["score"], events, item["prior"]))
-        bar = _bar(item, colour_of, WIDTH / longest)
+        bar = _bar(item, mark_of, WIDTH / longest)
         table.add_row(str(item["rank"]), title, bar, *numbers)
     return table
 
 
 def legend(answer: dict[str, Any]) -> Columns:
-    """Which colour is which past event."""
+    """Which mark is which past event."""
     events = _events(answer)
-    named = [(colour, did(events[event])) for event, colour in _colours(answer).items()]
+    named = [(mark, did(events[event])) for event, mark in _marks(answer).items()]
     if len(events) > len(named):
         named.append((OTHERS, "other events"))
     named.append((PRIOR, "popularity"))
-    return Columns([Text.assemble((f"{BLOCK} ", colour), name) for colour, name in named])
+    return Columns([Text.assemble(mark, " ", name) for mark, name in named])
 
 
 def did(share: dict[str, Any]) -> str:
@@ -60,26 +69,26 @@ def _events(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {share["event_id"]: share for item in answer["items"] for share in item["evidence"]}
 
 
-def _colours(answer: dict[str, Any]) -> dict[str, str]:
-    """The events that add most over all items, each with its colour."""
+def _marks(answer: dict[str, Any]) -> dict[str, Mark]:
+    """The events that add most over all items, each with its mark."""
     total: dict[str, float] = defaultdict(float)
     for item in answer["items"]:
         for share in item["evidence"]:
             total[share["event_id"]] += max(share["share"], 0.0)
-    most = sorted(total, key=lambda event: (-total[event], event))[: len(COLOURS)]
-    return dict(zip(most, COLOURS, strict=False))
+    most = sorted(total, key=lambda event: (-total[event], event))[: len(MARKS)]
+    return dict(zip(most, MARKS, strict=False))
 
 
-def _bar(item: dict[str, Any], colour_of: dict[str, str], scale: float) -> Text:
-    """The positive shares side by side, coloured ones first; rounding errors never add up."""
-    parts: dict[str, float] = dict.fromkeys([*colour_of.values(), OTHERS, PRIOR], 0.0)
+def _bar(item: dict[str, Any], mark_of: dict[str, Mark], scale: float) -> Text:
+    """The positive shares side by side, marked ones first; rounding errors never add up."""
+    parts: dict[Mark, float] = dict.fromkeys([*mark_of.values(), OTHERS, PRIOR], 0.0)
     for share in item["evidence"]:
-        parts[colour_of.get(share["event_id"], OTHERS)] += max(share["share"], 0.0)
+        parts[mark_of.get(share["event_id"], OTHERS)] += max(share["share"], 0.0)
     parts[PRIOR] += item["prior"]
     shrunk = item["score"] / (sum(parts.values()) or 1.0)  # negative shares shorten the bar
     bar, drawn, end = Text(), 0, 0.0
-    for colour, share in parts.items():
+    for (glyph, colour), share in parts.items():
         end += share * shrunk * scale
-        bar.append(BLOCK * (round(end) - drawn), colour)
+        bar.append(glyph * (round(end) - drawn), colour)
         drawn = round(end)
     return bar
