@@ -75,7 +75,8 @@ def _marks(answer: dict[str, Any]) -> dict[str, Mark]:
     for item in answer["items"]:
         for share in item["evidence"]:
             total[share["event_id"]] += max(share["share"], 0.0)
-    most = sorted(total, key=lambda event: (-total[event], event))[: len(MARKS)]
+    adding = [event for event in total if total[event] > 0]
+    most = sorted(adding, key=lambda event: (-total[event], event))[: len(MARKS)]
     return dict(zip(most, MARKS, strict=False))
 
 
