@@ -1,4 +1,4 @@
-"""deploy/kuberay: every overlay is what Kubernetes, KubeRay and Ray Serve take, typos are caught."""
+"""deploy/kuberay: Kubernetes, KubeRay and Ray Serve take every overlay; typos are caught."""
 
 from collections.abc import Callable
 from typing import Any
@@ -100,7 +100,9 @@ def test_the_head_does_no_work_and_its_state_survives_it(found: list[Manifest]) 
     state = spec["rayClusterConfig"]["gcsFaultToleranceOptions"]
     [service] = of_kind(found, "Service")
     assert state["redisAddress"] == f"{service['metadata']['name']}:6379"
-    assert selects({"matchLabels": service["spec"]["selector"]}, pods(found)["redis"]["metadata"]["labels"])
+    assert selects(
+        {"matchLabels": service["spec"]["selector"]}, pods(found)["redis"]["metadata"]["labels"]
+    )
 
 
 def test_what_is_referred_to_exists(found: list[Manifest]) -> None:
@@ -116,12 +118,8 @@ def test_what_is_referred_to_exists(found: list[Manifest]) -> None:
     assert not of_kind(found, "Secret")
     for name, pod in pods(found).items():
         volumes = {one["name"] for one in pod["spec"].get("volumes", [])} | {"data"}
-        mounted = {one["name"] for one in references_of_mounts(pod)}
+        mounted = {one["name"] for mounts in references(pod, "volumeMounts") for one in mounts}
         assert mounted <= volumes, name
-
-
-def references_of_mounts(pod: Manifest) -> list[Manifest]:
-    return [one for mounts in references(pod, "volumeMounts") for one in mounts]
 
 
 def test_no_pod_has_more_rights_than_it_needs(found: list[Manifest]) -> None:
@@ -215,7 +213,9 @@ def test_a_typo_in_a_manifest_is_caught(typo: str) -> None:
 
 
 def test_every_kind_has_its_planted_typo() -> None:
-    assert {each["kind"] for each in manifests("production")} == {kind for kind, _ in TYPOS.values()}
+    assert {each["kind"] for each in manifests("production")} == {
+        kind for kind, _ in TYPOS.values()
+    }
 
 
 def test_a_typo_in_an_overlay_is_caught(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,4 +1,4 @@
-"""The files of deploy/ in, what Kubernetes, Ray and Docker would read of them out, with their faults."""
+"""The files of deploy/kuberay in, the manifests that Kubernetes gets and their faults out."""
 
 import gzip
 import json
@@ -136,8 +136,8 @@ def selects(selector: Manifest, labels: dict[str, str]) -> bool:
     return True
 
 
-def references(value: object, name: str) -> Iterator[Manifest]:
-    """Every mapping under the key `name`, however deep."""
+def references(value: object, name: str) -> Iterator[Any]:
+    """Every value under the key `name`, however deep."""
     if isinstance(value, dict):
         for key, each in value.items():
             if key == name:
