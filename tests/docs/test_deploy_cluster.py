@@ -1,6 +1,7 @@
 """deploy/cluster: `ray up` takes the file, typos are caught, every deployment finds its nodes."""
 
 import re
+import shlex
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -28,8 +29,9 @@ def check(config: Launcher) -> Launcher:
 
 
 def environment(config: Launcher) -> dict[str, str]:
-    found = [re.fullmatch(r"-e (\w+)=(.*)", one) for one in config["docker"]["run_options"]]
-    return {one[1]: one[2] for one in found if one}
+    words = shlex.split(" ".join(config["docker"]["run_options"]))
+    given = [words[at + 1] for at, word in enumerate(words) if word == "-e"]
+    return dict(one.split("=", maxsplit=1) for one in given)
 
 
 def test_the_launcher_takes_it() -> None:
@@ -82,6 +84,12 @@ def test_its_settings_are_settings_of_a_cluster(monkeypatch: pytest.MonkeyPatch)
     files = [value for name, value in given.items() if re.search(r"_(FILE|PATH)$", name)]
     assert len(files) == 3
     assert all(path.startswith(f"{mounted}/") for path in files)
+
+
+def test_no_option_says_anything_to_the_shell_that_reads_it() -> None:
+    options = " ".join(launcher()["docker"]["run_options"])
+    lexer = shlex.shlex(options, posix=True, punctuation_chars=True)
+    assert not {"&", ";", "|", "<", ">", "(", ")"} & {word[0] for word in lexer}
 
 
 def test_no_secret_lies_in_it() -> None:

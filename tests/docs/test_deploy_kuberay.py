@@ -1,18 +1,13 @@
 """deploy/kuberay: Kubernetes, KubeRay and Ray Serve take every overlay; typos are caught."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import yaml
-from ray.serve.schema import ServeDeploySchema
 
-from llmrec_ray.settings import settings_of
-from serve.app import build
 from tests.support.manifests import (
     DEPLOY,
     OVERLAYS,
-    ROOT,
     Manifest,
     faults,
     groups,
@@ -24,7 +19,6 @@ from tests.support.manifests import (
     references,
     selects,
 )
-from tests.unit.serve.test_local_config import names
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 
@@ -34,62 +28,12 @@ def found(request: pytest.FixtureRequest) -> list[Manifest]:
     return manifests(request.param)
 
 
-def serve_config(found: list[Manifest]) -> dict[str, Any]:
-    return yaml.safe_load(rayservice(found)["spec"]["serveConfigV2"])
-
-
 def test_there_are_overlays() -> None:
     assert NAMES == ["base", "production"]
 
 
 def test_every_manifest_is_valid_to_the_letter(found: list[Manifest]) -> None:
     assert {each["metadata"]["name"]: faults(each) for each in found if faults(each)} == {}
-
-
-def test_the_serve_config_is_the_file(found: list[Manifest]) -> None:
-    config = (ROOT / "serve" / "config" / "cluster.yaml").read_text("utf-8")
-    assert rayservice(found)["spec"]["serveConfigV2"] == config
-    assert not [each for each in found if "serve-config" in each["metadata"]["name"]]
-
-
-def test_the_serve_config_builds_with_the_settings_of_the_cluster(
-    found: list[Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    [settings] = of_kind(found, "ConfigMap")
-    for name, value in settings["data"].items():
-        if name.startswith("LLMREC_"):
-            monkeypatch.setenv(name, value)
-    config = serve_config(found)
-    ServeDeploySchema.model_validate(config)
-    [application] = config["applications"]
-    chosen = settings_of(application["args"])
-    assert chosen.object_store.url == settings["data"]["LLMREC_OBJECT_STORE__URL"]
-    deployed = {each["name"] for each in application["deployments"]}
-    assert deployed == names(build(chosen))
-
-
-def test_every_deployment_fits_a_group_at_its_floor_and_at_its_ceiling(
-    found: list[Manifest],
-) -> None:
-    by_role = {
-        group["labels"]["llmrec/role"]: group
-        for group in groups(rayservice(found)).values()
-        if "labels" in group
-    }
-    wanted: dict[tuple[str, str, str], float] = {}
-    for deployment in serve_config(found)["applications"][0]["deployments"]:
-        options, scaling = deployment["ray_actor_options"], deployment["autoscaling_config"]
-        role = options["label_selector"]["llmrec/role"]
-        for bound in ("min", "max"):
-            for kind, option in (("cpu", "num_cpus"), ("nvidia.com/gpu", "num_gpus")):
-                key = (role, bound, kind)
-                amount = options.get(option, 0) * scaling[f"{bound}_replicas"]
-                wanted[key] = wanted.get(key, 0) + amount
-    for (role, bound, kind), amount in wanted.items():
-        group = by_role[role]
-        [container] = group["template"]["spec"]["containers"]
-        holds = int(container["resources"]["limits"].get(kind, 0)) * group[f"{bound}Replicas"]
-        assert amount <= holds, f"{role} at {bound}Replicas: {kind} {amount} of {holds}"
 
 
 def test_the_head_does_no_work_and_its_state_survives_it(found: list[Manifest]) -> None:
