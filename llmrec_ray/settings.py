@@ -8,10 +8,10 @@ alone (`credentials`), never from this tree, so the tree can be logged and passe
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +29,12 @@ class Section(BaseModel):
     """A part of the tree: unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeploymentSettings(Section):
+    """Where the service runs: on one machine, or on several that share nothing but its stores."""
+
+    kind: Literal["local", "cluster"] = "local"
 
 
 class ObjectStoreSettings(Section):
@@ -145,6 +151,7 @@ class Settings(BaseSettings):
         env_prefix="LLMREC_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
+    deployment: DeploymentSettings = DeploymentSettings()
     object_store: ObjectStoreSettings = ObjectStoreSettings()
     event_store: EventStoreSettings = EventStoreSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
@@ -153,6 +160,26 @@ class Settings(BaseSettings):
     users: UserSettings = UserSettings()
     explain: ExplainSettings = ExplainSettings()
     limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _stores_fit_the_deployment(self) -> Self:
+        """A cluster's nodes must all see the same stores, or an event is lost to all but one."""
+        if self.deployment.kind == "cluster":
+            if self.object_store.url.lower().startswith("file:"):
+                raise InvalidSettings(
+                    "setting object_store.url names a folder, which other nodes of a cluster do"
+                    " not see: name a bucket, such as s3://bucket/prefix, or set deployment.kind"
+                    " to local.",
+                    field="object_store.url",
+                )
+            if self.event_store.url.lower().startswith("sqlite"):
+                raise InvalidSettings(
+                    "setting event_store.url names SQLite, which works on one host alone: name a"
+                    " PostgreSQL database, such as postgresql+psycopg://user@host/database, or set"
+                    " deployment.kind to local.",
+                    field="event_store.url",
+                )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -29,6 +29,7 @@ from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
 from serve.hedging import Hedged
 from serve.mailbox import Mailbox, Send, Sharing
 from serve.shards import ShardReplica, ShardState
+from serve.waking import Waker
 from serve.watch import PROBE_S, Probe, Probes, Told, Watch
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Ingress:
             _streamed(self._generator),
             deadline_s=settings.explain.deadline_s,
             runs=lambda: self._watch.runs("generator"),
+            wake=Waker(_called(self._generator, "model")),
         )
         embedder = PoolEmbedder(
             _called(self._embedder, "embed"),

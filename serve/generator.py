@@ -8,6 +8,7 @@ from llmrec_ray.explain.generator import VllmGenerator, engine_environment
 from llmrec_ray.models import local_model
 from llmrec_ray.ports import Prompt
 from llmrec_ray.settings import ExplainSettings
+from serve.autoscaling import UNFINISHED
 
 
 class GeneratorReplica:
@@ -32,6 +33,10 @@ class GeneratorReplica:
         async with aclosing(self._generator.generate(prompt)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def record_autoscaling_stats(self) -> dict[str, int]:
+        """What the scaling rule goes by (serve/autoscaling.py)."""
+        return {UNFINISHED: self._generator.unfinished()}
 
     async def model(self) -> str:
         """The name of the model that speaks here."""

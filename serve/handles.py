@@ -175,7 +175,10 @@ class PoolEmbedder:
 
 
 class PoolGenerator:
-    """The `Generator` port over the deployment; closing the iterator cancels the generation."""
+    """The `Generator` port over the deployment; closing the iterator cancels the generation.
+
+    While `runs` says that no replica is there nothing waits for one, and `wake` calls for one.
+    """
 
     def __init__(
         self,
@@ -183,14 +186,17 @@ class PoolGenerator:
         *,
         deadline_s: float,
         runs: Callable[[], bool] = lambda: True,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._call = call
         self._runs = runs
+        self._wake = wake
         self._deadline_s = deadline_s
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Pieces of text until the model ends; `GeneratorUnavailable` past the deadline."""
         if not self._runs():
+            self._wake()
             raise GeneratorUnavailable("no replica of the generator runs now.")
         clock = asyncio.get_running_loop()
         end = clock.time() + self._deadline_s

@@ -13,6 +13,7 @@ from serve import questions
 from serve.handles import PoolEmbedder, PoolGenerator
 from serve.mailbox import Mailbox, Sharing
 from serve.questions import Question
+from serve.waking import Waker
 
 NEVER = 3600.0
 
@@ -58,3 +59,71 @@ async def test_nothing_is_asked_of_a_generator_without_a_replica() -> None:
     generator = PoolGenerator(call, deadline_s=NEVER, runs=Running())
     with pytest.raises(GeneratorUnavailable):
         await anext(generator.generate(Prompt("", "", "", 0, 1)))
+
+
+async def test_a_generator_that_is_asked_for_and_absent_is_called_for() -> None:
+    calls = 0
+
+    def wake() -> None:
+        nonlocal calls
+        calls += 1
+
+    def call(_: Prompt) -> AsyncIterator[str]:
+        raise AssertionError("asked")
+
+    generator = PoolGenerator(call, deadline_s=NEVER, runs=Running(), wake=wake)
+    with pytest.raises(GeneratorUnavailable):
+        await anext(generator.generate(Prompt("", "", "", 0, 1)))
+    assert calls == 1
+
+
+async def test_one_call_at_a_time_wakes_and_outlives_the_request_that_made_it() -> None:
+    calls, there = 0, asyncio.Event()
+
+    async def call() -> str:
+        nonlocal calls
+        calls += 1
+        await there.wait()
+        return "a model"
+
+    wake = Waker(call, within_s=NEVER)
+
+    async def request() -> None:
+        wake()
+        wake()
+
+    await asyncio.create_task(request())
+    await asyncio.sleep(0)
+    wake()
+    assert calls == 1
+    there.set()
+    await _ended(wake)
+    wake()
+    await asyncio.sleep(0)
+    assert calls == 2
+
+
+async def test_a_wake_up_ends_in_time_and_its_failure_is_nobodys() -> None:
+    cancelled = asyncio.Event()
+
+    async def nobody() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def broken() -> None:
+        raise ConnectionError
+
+    stuck = Waker(nobody, within_s=0.01)
+    stuck()
+    await _ended(stuck)
+    assert cancelled.is_set()
+    failing = Waker(broken)
+    failing()
+    await _ended(failing)
+
+
+async def _ended(waker: Waker) -> None:
+    assert waker._calling is not None
+    await waker._calling

@@ -1,0 +1,173 @@
+"""deploy/kuberay: Kubernetes, KubeRay and Ray Serve take every overlay; typos are caught."""
+
+from collections.abc import Callable
+
+import pytest
+import yaml
+
+from tests.support.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    Manifest,
+    faults,
+    groups,
+    kustomized,
+    manifests,
+    of_kind,
+    pods,
+    rayservice,
+    references,
+    selects,
+)
+
+NAMES = sorted(path.name for path in OVERLAYS.iterdir())
+
+
+@pytest.fixture(params=NAMES)
+def found(request: pytest.FixtureRequest) -> list[Manifest]:
+    return manifests(request.param)
+
+
+def test_there_are_overlays() -> None:
+    assert NAMES == ["base", "production"]
+
+
+def test_every_manifest_is_valid_to_the_letter(found: list[Manifest]) -> None:
+    assert {each["metadata"]["name"]: faults(each) for each in found if faults(each)} == {}
+
+
+def test_the_head_does_no_work_and_its_state_survives_it(found: list[Manifest]) -> None:
+    spec = rayservice(found)["spec"]
+    assert groups(rayservice(found))["head"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["excludeHeadPodFromServeSvc"]
+    assert spec["rayClusterConfig"]["autoscalerOptions"]["version"] == "v2"
+    state = spec["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    [service] = of_kind(found, "Service")
+    assert state["redisAddress"] == f"{service['metadata']['name']}:6379"
+    assert selects(
+        {"matchLabels": service["spec"]["selector"]}, pods(found)["redis"]["metadata"]["labels"]
+    )
+
+
+def test_what_is_referred_to_exists(found: list[Manifest]) -> None:
+    example = yaml.safe_load_all((DEPLOY / "kuberay" / "secrets.example.yaml").read_text("utf-8"))
+    secrets = {each["metadata"]["name"]: each["stringData"] for each in example}
+    assert all(value == "" for values in secrets.values() for value in values.values())
+    maps = {each["metadata"]["name"] for each in of_kind(found, "ConfigMap")}
+    for each in found:
+        assert {one["name"] for one in references(each, "configMapRef")} <= maps
+        assert {one["secretName"] for one in references(each, "secret")} <= set(secrets)
+        for one in references(each, "secretKeyRef"):
+            assert one["key"] in secrets[one["name"]]
+    assert not of_kind(found, "Secret")
+    for name, pod in pods(found).items():
+        volumes = {one["name"] for one in pod["spec"].get("volumes", [])} | {"data"}
+        mounted = {one["name"] for mounts in references(pod, "volumeMounts") for one in mounts}
+        assert mounted <= volumes, name
+
+
+def test_no_pod_has_more_rights_than_it_needs(found: list[Manifest]) -> None:
+    autoscaler = rayservice(found)["spec"]["rayClusterConfig"]["autoscalerOptions"]
+    for name, pod in pods(found).items():
+        security = pod["spec"]["securityContext"]
+        assert security["runAsNonRoot"]
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        token = pod["spec"].get("automountServiceAccountToken", True)
+        assert token == (name == "head"), "the autoscaler alone speaks to Kubernetes"
+        for container in [*pod["spec"]["containers"], autoscaler]:
+            rights = container["securityContext"]
+            assert rights["readOnlyRootFilesystem"]
+            assert not rights["allowPrivilegeEscalation"]
+            assert rights["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_every_container_has_probes_and_a_pinned_image(found: list[Manifest]) -> None:
+    for name, pod in pods(found).items():
+        for container in pod["spec"]["containers"]:
+            assert {"livenessProbe", "readinessProbe"} <= set(container), name
+            tag = container["image"].rpartition(":")[2]
+            assert any(letter.isdigit() for letter in tag), container["image"]
+    images = {name: pod["spec"]["containers"][0]["image"] for name, pod in pods(found).items()}
+    assert images["gpu"].endswith("-gpu")
+    assert images["cpu"].endswith("-cpu")
+
+
+def test_a_budget_lets_machines_be_drained_and_keeps_the_rest(found: list[Manifest]) -> None:
+    budgets = of_kind(found, "PodDisruptionBudget")
+    workers = groups(rayservice(found))
+    for budget in budgets:
+        assert "maxUnavailable" not in budget["spec"], "needs a scale subresource"
+        covered = [
+            name
+            for name, group in workers.items()
+            if selects(budget["spec"]["selector"], group["template"]["metadata"]["labels"])
+        ]
+        assert covered in (["cpu"], ["gpu"])
+        assert 0 < budget["spec"]["minAvailable"] < workers[covered[0]]["minReplicas"]
+    assert budgets
+
+
+# ── planted typos ────────────────────────────────────────────────────────────────────────────────
+
+
+def renamed(where: Manifest, old: str, new: str) -> None:
+    where[new] = where.pop(old)
+
+
+TYPOS: dict[str, tuple[str, Callable[[Manifest], object]]] = {
+    "a worker group's": (
+        "RayService",
+        lambda one: renamed(groups(one)["cpu"], "minReplicas", "minReplica"),
+    ),
+    "the autoscaler's version": (
+        "RayService",
+        lambda one: one["spec"]["rayClusterConfig"]["autoscalerOptions"].update(version="v3"),
+    ),
+    "a probe's": (
+        "RayService",
+        lambda one: renamed(
+            groups(one)["gpu"]["template"]["spec"]["containers"][0], "livenessProbe", "liveProbe"
+        ),
+    ),
+    "a template that is missing": (
+        "RayService",
+        lambda one: groups(one)["head"].pop("template"),
+    ),
+    "a policy's": ("NetworkPolicy", lambda one: renamed(one["spec"], "podSelector", "podsel")),
+    "a budget's": (
+        "PodDisruptionBudget",
+        lambda one: renamed(one["spec"], "minAvailable", "minAvail"),
+    ),
+    "a set's": ("StatefulSet", lambda one: renamed(one["spec"], "replicas", "replica")),
+    "a service's": ("Service", lambda one: renamed(one["spec"], "ports", "port")),
+    "a map's": ("ConfigMap", lambda one: renamed(one, "data", "dat")),
+    "a namespace's": ("Namespace", lambda one: renamed(one["metadata"], "labels", "lables")),
+}
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+def test_a_typo_in_a_manifest_is_caught(typo: str) -> None:
+    kind, plant = TYPOS[typo]
+    manifest = of_kind(manifests("base"), kind)[0]
+    assert faults(manifest) == []
+    plant(manifest)
+    assert faults(manifest) != []
+
+
+def test_every_kind_has_its_planted_typo() -> None:
+    assert {each["kind"] for each in manifests("production")} == {
+        kind for kind, _ in TYPOS.values()
+    }
+
+
+def test_a_typo_in_an_overlay_is_caught(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("overlay")
+    (folder / "pod.yaml").write_text("{apiVersion: v1, kind: Pod, metadata: {name: one}}")
+    (folder / "kustomization.yaml").write_text(
+        "resources: [pod.yaml]\npatches:\n  - target: {kind: Pod}\n"
+        "    patch: '[{op: replace, path: /spec/replica, value: 1}]'\n"
+    )
+    with pytest.raises(ValueError, match="replica"):
+        kustomized(folder)
