@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 log = logging.getLogger("ray.serve")
 
 WAKE_S = 30.0
-"""Serve hears of a call to nobody at once, and of what still waits every ten seconds at most."""
+"""Serve hears of a call to nobody at once, and again of what still waits every ten seconds."""
 
 
 class Waker:

@@ -21,6 +21,7 @@ QUICK = {
     "min_replicas": 1,
     "max_replicas": 2,
     "target_ongoing_requests": 0.5,
+    "metrics_interval_s": 0.5,
     "look_back_period_s": 2,
     "upscale_delay_s": 0,
     "downscale_delay_s": 5,
@@ -37,8 +38,6 @@ def scaling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
         "LLMREC_EMBEDDING__CACHE": f"{folder}/embedding-cache",
         "LLMREC_SEARCH__POLL_S": "0.5",
-        "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
-        "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
     }
     [port] = free_ports(1)
     with local_cluster(
@@ -104,7 +103,7 @@ def explained_by(service: Live) -> str:
 
 def test_load_on_one_shard_scales_every_shard_and_its_end_brings_them_back(scaling: Live) -> None:
     shards = ("shard-0", "shard-1")
-    assert [running(scaling, shard) for shard in shards] == [1, 1]
+    wait_for(lambda: [running(scaling, shard) for shard in shards] == [1, 1])
     item = next(f"f{n:02}" for n in range(30) if shard_of(f"f{n:02}", len(shards)) == 0)
     with load_on(scaling.url, f"/v1/items/{item}"):
         wait_for(lambda: [running(scaling, shard) for shard in shards] == [2, 2])

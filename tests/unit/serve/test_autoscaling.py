@@ -21,9 +21,11 @@ def load(ongoing: float = 0, *, replicas: int = 1, **more: Any) -> Load:
 
 def context(name: str, ongoing: Any = 0.0, **more: Any) -> AutoscalingContext:
     """What Serve passes for a deployment; `more` are numbers of its config or of the context."""
-    config = {"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 4} | {
-        key: more.pop(key) for key in list(more) if key in AutoscalingConfig.model_fields
-    }
+    config: dict[str, Any] = {
+        "min_replicas": 1,
+        "max_replicas": 8,
+        "target_ongoing_requests": 4,
+    } | {key: more.pop(key) for key in list(more) if key in AutoscalingConfig.model_fields}
     read = AutoscalingConfig(**config)
     told: dict[str, Any] = {
         "deployment_id": name,
