@@ -43,7 +43,7 @@ def test_only_the_largest_neighbours_stay() -> None:
     assert (matrix[0] > 0).tolist() == [False, True, False]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 7), max_size=12), max_size=8))
 def test_no_item_is_its_own_neighbour_and_all_weights_are_finite(
     histories: list[list[int]],

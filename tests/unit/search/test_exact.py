@@ -56,7 +56,7 @@ def test_scores_and_their_order_follow_the_formula(rows: Callable[..., Rows]) ->
 weights_of_events = st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=1, max_size=40)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(weights=weights_of_events, seed=st.integers(0, 5))
 def test_shares_add_up_to_the_score(weights: list[float], seed: int) -> None:
     shard, history = rows_of([tables(60, seed)]), events(weights, seed)
@@ -70,7 +70,7 @@ def test_shares_add_up_to_the_score(weights: list[float], seed: int) -> None:
         assert math.fsum(parts) == pytest.approx(candidate.score, abs=1e-9 * max(scale, 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(weights=weights_of_events, shards=st.integers(1, 7), order=st.randoms())
 def test_the_number_of_shards_and_the_order_of_events_change_no_bit(
     weights: list[float], shards: int, order: "np.random.Generator"
