@@ -44,11 +44,12 @@ class RayMeters:
 
 
 def _registered(metric: Metric) -> Any:
+    labels: Any = metric.labels  # Ray's annotation says a tuple of one
     if metric.kind == "counter":
-        return metrics.Counter(metric.name, metric.meaning, metric.labels)
+        return metrics.Counter(metric.name, metric.meaning, labels)
     if metric.kind == "gauge":
-        return metrics.Gauge(metric.name, metric.meaning, metric.labels)
-    return metrics.Histogram(metric.name, metric.meaning, list(metric.buckets), metric.labels)
+        return metrics.Gauge(metric.name, metric.meaning, labels)
+    return metrics.Histogram(metric.name, metric.meaning, list(metric.buckets), labels)
 
 
 class LocalMeters:

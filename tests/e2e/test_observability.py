@@ -67,7 +67,9 @@ def test_requests_are_counted_by_route_and_status(
 
 
 def test_no_label_has_user_data(scrape: dict[str, list[tuple[Labels, float]]]) -> None:
-    values = {value for series in scrape.values() for labels, _ in series for value in labels.values()}
+    values = {
+        value for series in scrape.values() for labels, _ in series for value in labels.values()
+    }
     assert not [value for value in values if SECRET_USER in value or SECRET_TEXT in value]
 
 
