@@ -29,6 +29,10 @@ class Piece:
     text: str
 
 
+def unheard(_: Explanation, __: Fallback | None) -> None:
+    """Nobody wants to know."""
+
+
 class Explainer:
     """Says why, from facts alone; without a generator, or with one that fails, by template.
 
@@ -43,7 +47,7 @@ class Explainer:
         deadline_s: float = 6.0,
         max_tokens: int = 64,
         evidence: int = 2,
-        told: Callable[[Explanation, Fallback | None], None] = lambda *_: None,
+        told: Callable[[Explanation, Fallback | None], None] = unheard,
     ) -> None:
         self.evidence = evidence
         self._generator = generator

@@ -15,7 +15,7 @@ from tests.support.collector import Collector
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_trace_follows_a_request_into_the_replicas_without_user_data(tmp_path: Path) -> None:
+def test_a_trace_leads_from_the_ingress_to_the_embedder_without_user_data(tmp_path: Path) -> None:
     config = yaml.safe_load(CONFIG.read_text("utf-8"))
     config["tracing_config"] = {
         "enabled": True,
