@@ -27,6 +27,7 @@ from llmrec_ray.ports import Erasure, EventStore, QueryEmbedder, Searcher
 from llmrec_ray.search.exact import scaled
 from llmrec_ray.search.filters import validate_filter
 from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
+from llmrec_ray.timing import stage
 from llmrec_ray.types import (
     Coverage,
     Event,
@@ -114,18 +115,23 @@ class Recommender:
                 raise _no_item(item_id, looked.coverage)
             around = replace(scope, exclude=scope.exclude | {item_id})
             query = NearQuery(looked.vectors[item_id], metric, around)
-            return _answer(await self._searcher.near(manifest.generation, query), manifest)
+            with stage("search"):
+                found = await self._searcher.near(manifest.generation, query)
+            return _answer(found, manifest)
 
         return await self._pinned(ask)
 
     async def search(self, text: str, metric: Metric, scope: Scope) -> Recommendations:
         """The items whose text vectors are nearest to a text's; raises `EmbedderUnavailable`."""
-        vector = await self._embedder.embed(text)
+        with stage("embed"):
+            vector = await self._embedder.embed(text)
 
         async def ask(manifest: Manifest) -> Recommendations:
             _check(scope.filter, manifest)
             query = NearQuery(vector, metric, scope)
-            return _answer(await self._searcher.near(manifest.generation, query), manifest)
+            with stage("search"):
+                found = await self._searcher.near(manifest.generation, query)
+            return _answer(found, manifest)
 
         return await self._pinned(ask)
 
@@ -194,13 +200,15 @@ class Recommender:
             scope=Scope(request.limit, request.filter, exclude),
             with_parts=request.evidence,
         )
-        found = await self._searcher.score(manifest.generation, query)
+        with stage("search"):
+            found = await self._searcher.score(manifest.generation, query)
         found = replace(found, coverage=reduce(Coverage.__and__, pull.coverages, found.coverage))
         evidence: dict[str, Evidence] = {}
-        if request.evidence:
-            evidence = await self._evidence(found, pull, manifest)
         version = asker.state.user_version if request.user_id is not None else None
-        return _answer(found, manifest, evidence, user_version=version, degraded=asker.degraded)
+        with stage("rank"):
+            if request.evidence:
+                evidence = await self._evidence(found, pull, manifest)
+            return _answer(found, manifest, evidence, user_version=version, degraded=asker.degraded)
 
     async def _pull(self, request: RecommendRequest, asker: Asker, manifest: Manifest) -> Pull:
         """Everything that pulls: the user's events, the session's, and the text."""
@@ -208,12 +216,14 @@ class Recommender:
         coverages = [asker.coverage] if asker.coverage else []
         if request.session:
             visited = session(request.session, manifest.weights.recency)
-            gathered = await self._searcher.gather(manifest.generation, visited)
+            with stage("gather"):
+                gathered = await self._searcher.gather(manifest.generation, visited)
             events, vector = (*events, *visited), vector + gathered.vector
             coverages.append(gathered.coverage)
         spoken = None
         if request.text is not None:
-            embedded = await self._embedder.embed(request.text)
+            with stage("embed"):
+                embedded = await self._embedder.embed(request.text)
             spoken = Spoken(request.text, scaled(embedded, manifest.mix.query, manifest.mix))
             vector = vector + spoken.addend
         return Pull(events, vector, spoken, coverages)

@@ -70,6 +70,12 @@ class Shard:
         with self._lock:
             return tuple(self._loaded)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many items this shard holds of each generation."""
+        with self._lock:
+            return {name: len(loaded.rows) for name, loaded in self._loaded.items()}
+
     def prepare(self, manifest: Manifest) -> None:
         """Load a generation's rows; after `Corrupt` or `StoreUnavailable` it keeps what it had."""
         if manifest.generation in self.held:

@@ -15,6 +15,7 @@ from llmrec_ray.errors import EventStoreUnavailable
 from llmrec_ray.feedback.user import fold
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.ports import EventStore, Searcher
+from llmrec_ray.timing import stage
 from llmrec_ray.types import Coverage, Float64s, UserState
 
 NOBODY = UserState(user_version=0)
@@ -49,11 +50,13 @@ class Users:
             return await self._gather(NOBODY, manifest)
         known = self._known.get(user_id)
         try:
-            version = await asyncio.to_thread(self._events.user_version, user_id)
+            with stage("user"):
+                version = await asyncio.to_thread(self._events.user_version, user_id)
             if known and _answers(known, version, manifest):
                 self._known.move_to_end(user_id)
                 return known
-            history = await asyncio.to_thread(self._events.history, user_id, self._history)
+            with stage("user"):
+                history = await asyncio.to_thread(self._events.history, user_id, self._history)
         except EventStoreUnavailable:
             last = await self._gather(known.state if known else NOBODY, manifest)
             return replace(last, degraded=("feedback",))
@@ -72,7 +75,8 @@ class Users:
         if not state.events:
             empty = np.zeros(manifest.encoder.dim)
             return Asker(manifest.generation, state, empty, None)
-        gathered = await self._searcher.gather(manifest.generation, state.events)
+        with stage("gather"):
+            gathered = await self._searcher.gather(manifest.generation, state.events)
         return Asker(manifest.generation, state, gathered.vector, gathered.coverage)
 
 

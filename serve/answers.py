@@ -122,10 +122,11 @@ class ItemExplanation(ExplanationAnswer):
 
 
 class DoneAnswer(BaseModel):
-    """The end of a stream."""
+    """The end of a stream; `stages_ms` says where the time went."""
 
     degraded: list[str]
     took_ms: float
+    stages_ms: dict[str, float]
 
 
 class AliveAnswer(BaseModel):

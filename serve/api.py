@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -20,7 +20,10 @@ from serve.answers import ErrorAt
 from serve.bodies import path_id, reader, takes
 from serve.docs_page import DOCS_PAGE
 from serve.explaining import elapsed_ms, explain, told
+from serve.meters import LocalMeters, Meters
+from serve.metrics import EVENTS
 from serve.middleware import Frame
+from serve.observed import Observer, note
 from serve.openapi import describe
 from serve.problems import Problem, documented
 from serve.refusals import answer_errors
@@ -54,6 +57,7 @@ class Service:
     view: View
     generations: Generations
     limits: LimitSettings
+    meters: Meters = field(default_factory=LocalMeters)
 
 
 def create_app(
@@ -81,7 +85,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.add_middleware(Frame, echoed=echoed)
+    app.add_middleware(Frame, observer=Observer(service.meters), echoed=echoed)
     answer_errors(app)
     _recommendations(app, service)
     _items(app, service)
@@ -112,6 +116,7 @@ def _recommendations(app: FastAPI, service: Service) -> None:
     ) -> Response:
         since = time.perf_counter()
         found = await recommender.recommend(asked.to_request())
+        note(generation=found.generation, degraded=found.degraded)
         shown = answers.recommendations_answer(
             found, evidence=asked.evidence, took_ms=elapsed_ms(since)
         )
@@ -120,6 +125,7 @@ def _recommendations(app: FastAPI, service: Service) -> None:
                 told(recommender, found, shown, asked.explain, most=most, since=since)
             )
         await explain(recommender, found, shown, asked.explain, most=most)
+        note(generation=found.generation, degraded=shown.degraded)
         shown.took_ms = elapsed_ms(since)
         return _json(shown)
 
@@ -136,6 +142,7 @@ def _items(app: FastAPI, service: Service) -> None:
     )
     async def look(item_id: Annotated[str, Depends(in_path)]) -> Response:
         generation, found = await service.recommender.item(item_id)
+        note(generation=generation, degraded=())
         return _json(answers.item_answer(generation, found))
 
     @app.get(
@@ -187,6 +194,7 @@ def _events(app: FastAPI, service: Service) -> None:
         asked: Annotated[messages.EventsRequest, Depends(posted)],
     ) -> Response:
         learned = await service.recommender.learn(asked.to_events())
+        _count(service.meters, learned)
         if learned.rejected and not learned.accepted + learned.duplicates:
             raise _all_rejected(learned, single=asked.single)
         return _json(answers.events_answer(learned))
@@ -265,7 +273,14 @@ def _health(app: FastAPI, service: Service) -> None:
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def _count(meters: Meters, learned: Learned) -> None:
+    meters.add(EVENTS, learned.accepted, outcome="accepted")
+    meters.add(EVENTS, learned.duplicates, outcome="duplicate")
+    meters.add(EVENTS, len(learned.rejected), outcome="rejected")
+
+
 def _plain(found: Recommendations, since: float) -> answers.RecommendationsAnswer:
+    note(generation=found.generation, degraded=found.degraded)
     return answers.recommendations_answer(found, evidence=False, took_ms=elapsed_ms(since))
 
 

@@ -28,6 +28,8 @@ from serve.generator import GeneratorReplica
 from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
 from serve.hedging import Hedged
 from serve.mailbox import Mailbox, Send, Sharing
+from serve.meters import meters
+from serve.observed import Gauges, counted_explanations
 from serve.shards import ShardReplica, ShardState
 from serve.waking import Waker
 from serve.watch import PROBE_S, Probe, Probes, Told, Watch
@@ -61,6 +63,8 @@ class Ingress:
         )
         self._store = open_objects(settings)
         self._events = open_events(settings)
+        self._meters = meters()
+        self._shown = ShownLog(self._events, capacity=settings.event_store.pending_recommendations)
         self._pinned = Pinned()
         self._watch = Watch(
             Follower(self._store), self._pinned, self._probes(), settings.search.poll_s
@@ -72,12 +76,14 @@ class Ingress:
             view=self._watch,
             generations=StoredGenerations(self._store, lambda: self._watch.encoder),
             limits=self._settings.limits,
+            meters=self._meters,
         )
-        return create_app(service, echoed=True, background=[self._watch.run()])
+        gauges = Gauges(self._meters, self._watch, self._shown)
+        background = [self._watch.run(), gauges.run(self._settings.search.poll_s)]
+        return create_app(service, echoed=True, background=background)
 
     def _recommender(self) -> Recommender:
         settings = self._settings
-        log = ShownLog(self._events, capacity=settings.event_store.pending_recommendations)
         generator = PoolGenerator(
             _streamed(self._generator),
             deadline_s=settings.explain.deadline_s,
@@ -95,12 +101,13 @@ class Ingress:
             searcher=ShardSearcher([self._mailbox(shard) for shard in range(len(self._shards))]),
             embedder=embedder,
             events=self._events,
-            shown=log,
+            shown=self._shown,
             explainer=Explainer(
                 generator,
                 deadline_s=settings.explain.deadline_s,
                 max_tokens=settings.explain.max_tokens,
                 evidence=settings.explain.evidence,
+                told=counted_explanations(self._meters),
             ),
             history=settings.users.history,
             cached=settings.users.cached,

@@ -5,10 +5,12 @@ import time
 from collections.abc import AsyncGenerator
 
 from llmrec_ray.recommender import Recommender
+from llmrec_ray.timing import running, stage
 from llmrec_ray.types import Explanation, Recommendations
 from serve import answers, problems
 from serve.messages import Explain
 from serve.middleware import request_id
+from serve.observed import note
 from serve.streams import Said
 
 
@@ -25,13 +27,14 @@ async def explain(
         return
     items = {item.item_id: item for item in shown.items}
     said = recommender.explain(found, how=how, limit=most)
-    async with contextlib.aclosing(said):
-        async for part in said:
-            if isinstance(part, Explanation):
-                items[part.item_id].explanation = answers.ExplanationAnswer(
-                    text=part.text, source=part.source
-                )
-                _note_fallback(shown.degraded, how, part)
+    with stage("explain"):
+        async with contextlib.aclosing(said):
+            async for part in said:
+                if isinstance(part, Explanation):
+                    items[part.item_id].explanation = answers.ExplanationAnswer(
+                        text=part.text, source=part.source
+                    )
+                    _note_fallback(shown.degraded, how, part)
 
 
 async def told(
@@ -49,18 +52,30 @@ async def told(
     try:
         if how != "none":
             said = recommender.explain(found, how=how, limit=most)
-            async with contextlib.aclosing(said):
-                async for part in said:
-                    if isinstance(part, Explanation):
-                        _note_fallback(degraded, how, part)
-                        yield Said("explanation", answers.item_explanation(part))
-                    else:
-                        piece = answers.PieceAnswer(item_id=part.item_id, text=part.text)
-                        yield Said("piece", piece)
+            with stage("explain"):
+                async with contextlib.aclosing(said):
+                    async for part in said:
+                        if isinstance(part, Explanation):
+                            _note_fallback(degraded, how, part)
+                            yield Said("explanation", answers.item_explanation(part))
+                        else:
+                            piece = answers.PieceAnswer(item_id=part.item_id, text=part.text)
+                            yield Said("piece", piece)
     except Exception as error:  # noqa: BLE001 the stream has begun: no status can tell it any more
         yield Said("error", problems.answer(problems.problem_of(error), request_id.get()))
         return
-    yield Said("done", answers.DoneAnswer(degraded=degraded, took_ms=elapsed_ms(since)))
+    note(generation=found.generation, degraded=degraded)
+    yield Said(
+        "done",
+        answers.DoneAnswer(degraded=degraded, took_ms=elapsed_ms(since), stages_ms=_stages_ms()),
+    )
+
+
+def _stages_ms() -> dict[str, float]:
+    """What `Server-Timing` says of other answers: a stream's headers leave before it is spoken."""
+    stages = running()
+    spent = stages.spent if stages else {}
+    return {name: round(seconds * 1000, 1) for name, seconds in spent.items()}
 
 
 def _note_fallback(degraded: list[str], how: Explain, said: Explanation) -> None:

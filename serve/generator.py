@@ -1,14 +1,18 @@
 """One replica of the generator: prompts in, pieces of text out, aborted when the caller leaves."""
 
 import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Literal
 
 from llmrec_ray.explain.generator import VllmGenerator, engine_environment
 from llmrec_ray.models import local_model
 from llmrec_ray.ports import Prompt
 from llmrec_ray.settings import ExplainSettings
-from serve.autoscaling import UNFINISHED
+from serve import autoscaling
+from serve.meters import meters
+from serve.metrics import FIRST_PIECE, GENERATIONS, PIECES, UNFINISHED
 
 
 class GeneratorReplica:
@@ -19,6 +23,8 @@ class GeneratorReplica:
         os.environ.update(  # noqa: TID251 vLLM takes these from the environment alone
             engine_environment(settings.threads, settings.kv_cache_gib)
         )
+        self._meters = meters()
+        self._unfinished = 0
         self._model = settings.model
         self._generator = VllmGenerator(
             local_model(settings.model),
@@ -30,13 +36,32 @@ class GeneratorReplica:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
         """Pieces of text; a caller that leaves cancels this, and so aborts the engine's request."""
-        async with aclosing(self._generator.generate(prompt)) as pieces:
-            async for piece in pieces:
-                yield piece
+        since, pieces = time.perf_counter(), 0
+        outcome: Literal["finished", "left", "failed"] = "left"
+        self._begun(1)
+        try:
+            async with aclosing(self._generator.generate(prompt)) as generating:
+                async for piece in generating:
+                    if not pieces:
+                        self._meters.observe(FIRST_PIECE, time.perf_counter() - since)
+                    pieces += 1
+                    yield piece
+            outcome = "finished"
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            self._begun(-1)
+            self._meters.add(PIECES, pieces)
+            self._meters.add(GENERATIONS, outcome=outcome)
+
+    def _begun(self, prompts: int) -> None:
+        self._unfinished += prompts
+        self._meters.set(UNFINISHED, self._unfinished)
 
     def record_autoscaling_stats(self) -> dict[str, int]:
         """What the scaling rule goes by (serve/autoscaling.py)."""
-        return {UNFINISHED: self._generator.unfinished()}
+        return {autoscaling.UNFINISHED: self._generator.unfinished()}
 
     async def model(self) -> str:
         """The name of the model that speaks here."""

@@ -1,4 +1,4 @@
-"""What every request passes: a request id, a path that keeps its encoding, a last resort."""
+"""What every request passes: a request id, an unchanged path, a measurement, a last resort."""
 
 import logging
 import re
@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.observed import TIMING, Observer
 from serve.problems import problem_of, respond
 
 log = logging.getLogger("ray.serve")
@@ -25,8 +26,9 @@ class Frame:
     (Ray Serve does).
     """
 
-    def __init__(self, app: ASGIApp, *, echoed: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, observer: Observer, echoed: bool = False) -> None:
         self._app = app
+        self._observer = observer
         self._echoed = echoed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,22 +41,29 @@ class Frame:
         request_id.set(chosen)
         name_it = not (self._echoed and sane)
         started = False
+        seen = self._observer.begin()
+        inner = encoded(scope)
 
         async def send_named(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                seen.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[TIMING] = seen.timing()
                 if name_it:
-                    MutableHeaders(scope=message)[HEADER] = chosen
+                    headers[HEADER] = chosen
             await send(message)
 
         try:
-            await self._app(encoded(scope), receive, send_named)
+            await self._app(inner, receive, send_named)
         except Exception as error:
             log.exception("request_failed request_id=%s", chosen)
             if started:
                 raise
             await respond(problem_of(error), chosen)(scope, receive, send_named)
+        finally:
+            self._observer.end(seen, inner, chosen)
 
 
 def encoded(scope: Scope) -> Scope:

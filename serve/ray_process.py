@@ -29,6 +29,7 @@ OBJECT_STORE_BYTES = 200 * 2**20
 LOCAL = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # else the last 1000 lines are not yet written
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
     "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
@@ -48,13 +49,17 @@ class StartFailed(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class RayNode:
-    """A running head node; `status` and `deploy` speak to its dashboard, as `serve deploy` does."""
+    """A running head node; `status` and `deploy` speak to its dashboard, as `serve deploy` does.
+
+    `metrics` is where Prometheus scrapes it.
+    """
 
     process: subprocess.Popen[bytes]
     dashboard: str
     gcs: str
     folder: Path
     token: str
+    metrics: str
 
     @property
     def log(self) -> Path:
@@ -138,7 +143,14 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to answer, in order
         )
-    node = RayNode(process, f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", folder, token)
+    node = RayNode(
+        process,
+        dashboard=f"http://127.0.0.1:{dashboard}",
+        gcs=f"127.0.0.1:{gcs}",
+        folder=folder,
+        token=token,
+        metrics=f"http://127.0.0.1:{metrics}/metrics",
+    )
     try:
         _wait_for_dashboard(node)
     except BaseException:

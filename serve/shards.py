@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.shard import Shard
+from serve.meters import meters
+from serve.metrics import SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS
 from serve.questions import Question, answer
 
 log = logging.getLogger("ray.serve")
@@ -32,6 +35,8 @@ class ShardReplica:
         self._shard = Shard(store, shard, shards)
         self._follower = Follower(store)
         self._poll_s = poll_s
+        self._meters = meters()
+        self._measured: frozenset[str] = frozenset()
         self._trouble: str | None = None
         await self._look()
         self._following = asyncio.get_running_loop().create_task(self._follow())
@@ -40,7 +45,11 @@ class ShardReplica:
         """The answers in order, errors as values."""
         if not self._shard.held:
             raise NotReady("this shard holds no generation yet.")
-        return await asyncio.to_thread(answer, self._shard, questions)
+        since = time.perf_counter()
+        answered = await asyncio.to_thread(answer, self._shard, questions)
+        self._meters.observe(SHARD_QUESTIONS, len(questions))
+        self._meters.observe(SHARD_SECONDS, time.perf_counter() - since)
+        return answered
 
     async def state(self) -> ShardState:
         return ShardState(self._shard.held, self._trouble)
@@ -63,6 +72,7 @@ class ShardReplica:
             manifest = await asyncio.to_thread(self._follower.poll)
             if manifest is not None:
                 await asyncio.to_thread(self._shard.prepare, manifest)
+            self._measure()
             self._trouble = None
         except LLMRecError as error:
             self._trouble = str(error)
@@ -70,3 +80,12 @@ class ShardReplica:
         except Exception as error:
             self._trouble = f"loading failed ({type(error).__name__}); its log has the reason."
             log.exception("generation_not_loaded")
+
+    def _measure(self) -> None:
+        """A gauge keeps its last value: what is no longer held is set to 0."""
+        held = self._shard.sizes
+        for generation in self._measured - held.keys():
+            self._meters.set(SHARD_ITEMS, 0, generation=generation)
+        for generation, items in held.items():
+            self._meters.set(SHARD_ITEMS, items, generation=generation)
+        self._measured = frozenset(held)

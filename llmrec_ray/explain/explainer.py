@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +17,8 @@ from llmrec_ray.types import Explanation
 log = logging.getLogger(__name__)
 
 How = Literal["template", "llm"]
+Fallback = Literal["deadline", "unavailable", "rejected", "absent"]
+"""Why the template spoke where the language model was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,15 @@ class Piece:
     text: str
 
 
+def unheard(_: Explanation, __: Fallback | None) -> None:
+    """Nobody wants to know."""
+
+
 class Explainer:
     """Says why, from facts alone; without a generator, or with one that fails, by template.
 
     `evidence` is how many events an explanation may cite. An explanation that was asked of the
-    language model and has `source="template"` is a degraded one.
+    language model and has `source="template"` is a degraded one; `told` hears of each, and why.
     """
 
     def __init__(
@@ -41,11 +47,13 @@ class Explainer:
         deadline_s: float = 6.0,
         max_tokens: int = 64,
         evidence: int = 2,
+        told: Callable[[Explanation, Fallback | None], None] = unheard,
     ) -> None:
         self.evidence = evidence
         self._generator = generator
         self._deadline_s = deadline_s
         self._max_tokens = max_tokens
+        self._told = told
 
     async def explain(self, facts: Facts, *, how: How, seed: int) -> Explanation:
         """The whole explanation; cancelling the caller cancels the generation."""
@@ -62,22 +70,30 @@ class Explainer:
 
         Closing the iterator cancels the generation.
         """
+        fallback: Fallback | None = "absent" if how == "llm" else None
         if how == "llm" and self._generator is not None:
             spoken = ""
-            async with aclosing(self._speak(self._generator, facts, seed)) as pieces:
+            failures: list[Fallback] = []
+            speaking = self._speak(self._generator, facts, seed, failures)
+            async with aclosing(speaking) as pieces:
                 async for text in pieces:
                     spoken += text
                     yield Piece(facts.item_id, text)
             if says(spoken, facts, seed=seed, max_tokens=self._max_tokens):
-                yield Explanation(facts.item_id, spoken, "llm")
+                yield self._tell(Explanation(facts.item_id, spoken, "llm"), None)
                 return
+            fallback = failures[0] if failures else "rejected"
             log.warning("explanation_degraded", extra={"item": facts.item_id, "chars": len(spoken)})
         text = render(facts)
         yield Piece(facts.item_id, text)
-        yield Explanation(facts.item_id, text, "template")
+        yield self._tell(Explanation(facts.item_id, text, "template"), fallback)
+
+    def _tell(self, said: Explanation, fallback: Fallback | None) -> Explanation:
+        self._told(said, fallback)
+        return said
 
     async def _speak(
-        self, generator: Generator, facts: Facts, seed: int
+        self, generator: Generator, facts: Facts, seed: int, failures: list[Fallback]
     ) -> AsyncGenerator[str, None]:
         """What the language model says before the deadline; it ends early where the model fails."""
         prompt = prompt_of(facts, seed=seed, max_tokens=self._max_tokens)
@@ -91,7 +107,9 @@ class Explainer:
                     return
                 yield piece
         except (TimeoutError, GeneratorUnavailable) as cause:
-            log.warning("generator_failed", extra={"reason": type(cause).__name__})
+            late = isinstance(cause, TimeoutError) or isinstance(cause.__cause__, TimeoutError)
+            failures.append("deadline" if late else "unavailable")
+            log.warning("generator_failed", extra={"reason": failures[-1]})
         finally:
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()

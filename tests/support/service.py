@@ -26,6 +26,8 @@ from serve.api import Service, create_app
 from serve.generations import StoredGenerations
 from serve.handles import PoolEmbedder, ShardSearcher
 from serve.mailbox import Mailbox, Sharing
+from serve.meters import LocalMeters
+from serve.observed import counted_explanations
 from serve.questions import Question, answer
 from serve.shards import ShardState
 from serve.watch import Probes, Told, Watch
@@ -109,6 +111,7 @@ class House:
     model: Model
     watch: Watch
     made: Ingested
+    meters: LocalMeters
 
     @property
     def _event_store(self) -> EventStore:
@@ -161,21 +164,24 @@ def build_house(
     )
     sharing = sharing or Sharing(deadline_s=5, shared=32, pending=100)
     shown = ShownLog(store, capacity=100)
+    counted = LocalMeters()
     recommender = Recommender(
         generations=pinned,
         searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
         embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
         events=store,
         shown=shown,
-        explainer=Explainer(generator, deadline_s=30),
+        explainer=Explainer(generator, deadline_s=30, told=counted_explanations(counted)),
     )
     service = Service(
         recommender,
         watch,
         StoredGenerations(objects, lambda: watch.encoder),
         limits or LimitSettings(),
+        counted,
     )
-    return House(create_app(service), folder, objects, events, shown, group, model, watch, made)
+    app = create_app(service)
+    return House(app, folder, objects, events, shown, group, model, watch, made, counted)
 
 
 async def _speaks() -> Told[str]:

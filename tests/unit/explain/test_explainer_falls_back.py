@@ -113,3 +113,21 @@ async def test_an_error_of_a_stranger_is_not_swallowed() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await Explainer(Broken()).explain(FACTS, how="llm", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("generator", "why"),
+    [
+        (None, "absent"),
+        (Speaks("Casino is a Disney film."), "rejected"),
+        (Speaks(then="fail"), "unavailable"),
+        (Speaks(then="wait"), "deadline"),
+        (Speaks(SPOKEN), None),
+    ],
+)
+async def test_why_the_template_spoke_is_told(generator: Speaks | None, why: str | None) -> None:
+    told: list[str | None] = []
+    one = Explainer(generator, deadline_s=0.01, told=lambda _, fallback: told.append(fallback))
+    await one.explain(FACTS, how="llm", seed=1)
+    await one.explain(FACTS, how="template", seed=1)
+    assert told == [why, None]
