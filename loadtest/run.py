@@ -36,6 +36,8 @@ CALLERS = (
 START_S = 300
 STOP_S = 60
 CAPACITY_CALLERS = 16
+GREETING = "Serving on"
+"""What `serve.up` says once every part runs."""
 
 
 class NotUp(Exception):
@@ -70,7 +72,7 @@ def service(url: str, say: Console) -> Iterator[None]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=Path.cwd(), stdout=out, stderr=out)
     try:
-        _wait(url, process, log)
+        _wait(process, log)
         yield
     finally:
         process.terminate()
@@ -89,9 +91,9 @@ def _has_noop(url: str) -> bool:
     return False
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_S
-    while not (_ready(url) and _has_noop(url)):
+    while GREETING not in log.read_text("utf-8", "replace"):
         if process.poll() is not None or time.monotonic() > end:
             raise NotUp(f"the service did not come up:\n{log.read_text('utf-8', 'replace')}")
         time.sleep(0.5)
@@ -127,7 +129,7 @@ def locust(url: str, name: str, callers: list[str], options: list[str], seconds:
 # ── what it shows ────────────────────────────────────────────────────────────────────────────────
 
 
-def table(done: Done) -> Table:
+def table(ledger: Ledger, seconds: float) -> Table:
     """Each kind of call beside the no-op of the same run."""
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     drawn.add_column("call")
@@ -135,15 +137,15 @@ def table(done: Done) -> Table:
         drawn.add_column(name, justify="right")
     for name in ("failed", "refused", "degraded"):
         drawn.add_column(name, justify="right")
-    noop = done.ledger.kinds.get("no-op")
-    for name, kind in done.ledger.kinds.items():
+    noop = ledger.kinds.get("no-op")
+    for name, kind in ledger.kinds.items():
         percentiles = [kind.percentile_ms(share) for share in (0.5, 0.95, 0.99)]
         ratios = [
             _ratio(kind.percentile_ms(share), noop and noop.percentile_ms(share))
             for share in (0.5, 0.95)
         ]
         drawn.add_row(
-            *(name, str(kind.calls), f"{kind.calls / done.seconds:.1f}"),
+            *(name, str(kind.calls), f"{kind.calls / seconds:.1f}"),
             *("–" if ms is None else f"{ms:.1f}" for ms in percentiles),
             *ratios,
             *(str(kind.failed), str(kind.refused), str(kind.degraded)),
@@ -185,22 +187,40 @@ def _measured(url: str, noop: list[str], ids: Ids, chosen: argparse.Namespace, s
     )
     options = ["--shape", chosen.shape, "--arrivals", str(arrivals), "--seed", str(chosen.seed)]
     done = locust(url, "result", [*CALLERS, *noop], options, chosen.seconds)
-    say.print(table(done))
+    say.print(table(done.ledger, done.seconds))
     say.print(_used(done))
     found = crossed(done.ledger, thresholds_of(chosen.shape))
-    for one in ["Recommend", *noop] if chosen.capacity else []:
-        closed = ["--shape", "closed", "--arrivals", str(CAPACITY_CALLERS)]
-        most = locust(url, f"closed-{one.lower()}", [one], closed, chosen.capacity)
-        say.print(f"\nat most, {CAPACITY_CALLERS} callers that wait for their answers:")
-        say.print(table(most))
-        say.print(_used(most))
-        found += crossed(most.ledger, thresholds_of("closed"))
-        done.ledger.reasons.update(most.ledger.reasons)
+    if chosen.capacity:
+        most = _capacity(url, ["Recommend", *noop], chosen.capacity, say)
+        found += crossed(most, thresholds_of("closed"))
+        done.ledger.reasons.update(most.reasons)
     for reason, count in done.ledger.reasons.most_common(10):
         say.print(f"  {count} × {reason}", markup=False)
     say.print("\n".join(found) or "\nNo threshold is crossed.", markup=False)
     say.print(f"Report: {FOLDER / 'result.html'}, result: {FOLDER / 'result.json'}")
     return 1 if found else 0
+
+
+def _capacity(url: str, callers: list[str], seconds: float, say: Console) -> Ledger:
+    """What the service, and then the no-op alone, answers at most."""
+    say.print(
+        f"\nat most, with {CAPACITY_CALLERS} callers that wait for their answers, one by one:"
+    )
+    runs = [
+        locust(
+            *(url, f"closed-{caller.lower()}", [caller]),
+            ["--shape", "closed", "--arrivals", str(CAPACITY_CALLERS)],
+            seconds,
+        )
+        for caller in callers
+    ]
+    merged = Ledger()
+    for one in runs:
+        merged.add(one.ledger)
+    say.print(table(merged, seconds))
+    for caller, one in zip(callers, runs, strict=True):
+        say.print(f"{caller}: {_used(one)}")
+    return merged
 
 
 def main(arguments: list[str] | None = None) -> int:
