@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp-$(EXTRA)
 LOCKS := requirements/$(EXTRA).txt requirements/dev.txt
 
-.PHONY: help setup demo serve test test-all lint types locks clean
+.PHONY: help setup demo serve load test test-all lint types locks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ demo: $(STAMP) ## Ingest a film catalogue, serve it, and walk through what it an
 
 serve: $(STAMP) ## Serve until Ctrl-C: what is published, else the demo's films
 	@$(PY) -m demo.prepare && $(PY) -m serve.up
+
+load: $(STAMP) $(VENV)/.stamp-load ## Put 60 s of load on the local service, beside a no-op Serve app
+	@$(PY) -m demo.prepare && $(PY) -m loadtest.run
+
+$(VENV)/.stamp-load: requirements/load.txt | $(STAMP)
+	@$(PY) -m pip --disable-pip-version-check install -qq --no-deps -r requirements/load.txt && touch $@
 
 test: $(STAMP) ## Run the tests, but for the long ones
 	@$(PY) -m pytest -m 'not long'

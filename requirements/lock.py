@@ -22,13 +22,19 @@ Pins = dict[str, str]
 
 
 def main() -> None:
-    """Write cpu.txt, gpu.txt and dev.txt; dev.txt holds what the tools need beyond cpu.txt."""
+    """Write the locks; dev.txt holds what the tools need beyond cpu.txt, load.txt beyond both.
+
+    `lock.py load` writes load.txt alone, on top of the other locks as they are.
+    """
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))
     base: list[str] = project["project"]["dependencies"]
     extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
     files: list[str] = project["tool"]["locks"]["files"]
     left_out: dict[str, list[str]] = project["tool"]["locks"]["left-out"]
 
+    if sys.argv[1:] == ["load"]:
+        write_load(extras["load"], read("cpu") | read("dev"))
+        return
     tools = resolve(base + extras["cpu"] + extras["dev"])
     cpu = resolve(base + extras["cpu"], agreed=tools)
     gpu = resolve(base + [not_the_cpu_build(each) for each in extras["gpu"]])
@@ -36,6 +42,18 @@ def main() -> None:
     write("cpu", without(cpu, left_out["cpu"]) | data)
     write("gpu", without(gpu, left_out["gpu"]) | data)
     write("dev", without(tools, cpu))
+    write_load(extras["load"], tools)
+
+
+def write_load(wanted: list[str], have: Pins) -> None:
+    """Write load.txt; its packages agree with those that the other locks have."""
+    write("load", without(resolve(wanted, agreed=have), have))
+
+
+def read(name: str) -> Pins:
+    """The pins of one lock."""
+    lines = (HERE / f"{name}.txt").read_text("utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
 def resolve(requirements: list[str], *, agreed: Pins | None = None) -> Pins:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from llmrec_ray.settings import LimitSettings
 from serve.answers import ErrorAt
 from serve.fields import Id
-from serve.problems import Problem, invalid, of_validation
+from serve.problems import Problem, documented, invalid, of_validation
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -64,9 +64,13 @@ def _check_media_type(value: str) -> None:
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """FastAPI's `openapi_extra` for a body that `reader` reads."""
+    """FastAPI's `openapi_extra` for a body that `reader` reads, and why it may refuse to."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    refused = documented("malformed_body", "too_large", "unsupported_media_type")
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {str(status): response for status, response in refused.items()},
+    }
 
 
 def path_id(name: str, limits: LimitSettings) -> Any:
