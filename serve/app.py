@@ -13,6 +13,7 @@ from ray.serve import Application
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from llmrec_ray.api_keys import Keyring, load_keys
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
@@ -21,7 +22,9 @@ from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
-from serve.api import Service, create_app
+from serve.access import follow_keys
+from serve.admin import open_admin_port, serve_admin
+from serve.api import Service, create_admin_app, create_app
 from serve.embedder import EmbedderReplica
 from serve.generations import StoredGenerations
 from serve.generator import GeneratorReplica
@@ -53,6 +56,8 @@ class Ingress:
         *shards: DeploymentHandle,
     ) -> None:
         self._settings = settings
+        self._keys = Keyring(load_keys())
+        self._admin_port = open_admin_port(settings.http)
         self._embedder, self._generator, self._shards = (
             embedder.options(_by_reference=False),
             generator.options(_by_reference=False),
@@ -71,8 +76,13 @@ class Ingress:
             view=self._watch,
             generations=StoredGenerations(self._store, lambda: self._watch.encoder),
             limits=self._settings.limits,
+            keys=self._keys,
         )
-        return create_app(service, echoed=True, background=[self._watch.run()])
+        background = [self._watch.run(), follow_keys(self._keys, load_keys)]
+        port = self._admin_port
+        if port is not None:
+            background.append(serve_admin(create_admin_app(service), port))
+        return create_app(service, echoed=True, admin_apart=port is not None, background=background)
 
     def _recommender(self) -> Recommender:
         settings = self._settings

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import generations, publish, settings
+from llmrec_ray.cli import generations, keys, publish, settings
 from llmrec_ray.errors import LLMRecError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("publish")(publish.publish)
 app.add_typer(generations.app, name="generations")
+app.add_typer(keys.app, name="keys")
 app.add_typer(settings.app, name="settings")
 
 
