@@ -15,10 +15,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
+        self.entered = asyncio.Event()
         self.inside = self.most = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         self.inside += 1
+        self.entered.set()
         self.most = max(self.most, self.inside)
         try:
             await self.open.wait()
@@ -61,8 +63,7 @@ async def test_when_one_leaves_the_next_comes_in() -> None:
     slow = Slow()
     app = Crowd(slow, most=1)
     gone = asyncio.create_task(ask(app))
-    while not slow.inside:
-        await asyncio.sleep(0)
+    await slow.entered.wait()
     gone.cancel()
     await asyncio.wait([gone])
     slow.open.set()
@@ -73,12 +74,11 @@ async def test_probes_are_answered_in_any_crowd() -> None:
     slow = Slow()
     app = Crowd(slow, most=1)
     first = asyncio.create_task(ask(app))
-    while not slow.inside:
-        await asyncio.sleep(0)
+    await slow.entered.wait()
     assert (await ask(app))[0]["status"] == 429
+    slow.entered.clear()
     probe = asyncio.create_task(ask(app, "/readyz"))
-    while slow.inside < 2:
-        await asyncio.sleep(0)
+    await slow.entered.wait()
     slow.open.set()
     assert (await probe)[0]["status"] == 200
     await first
