@@ -7,6 +7,7 @@ alone (`credentials`), never from this tree, so the tree can be logged and passe
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -131,7 +132,7 @@ class ExplainSettings(Section):
 
 
 class LimitSettings(Section):
-    """What one request may hold."""
+    """What one request may hold, and how many may come."""
 
     body_bytes: Count = 1_000_000
     text_chars: Count = 2_000
@@ -142,6 +143,17 @@ class LimitSettings(Section):
     session: Count = 500
     filter_terms: Count = 50
     explained: Count = 20
+    body_s: Seconds = 10
+    in_flight: Count = 256
+    requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    burst: Count = 50
+
+
+class HttpSettings(Section):
+    """Where the admin routes listen; without a port, beside the others."""
+
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
 
 class Settings(BaseSettings):
@@ -160,6 +172,7 @@ class Settings(BaseSettings):
     users: UserSettings = UserSettings()
     explain: ExplainSettings = ExplainSettings()
     limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
 
     @model_validator(mode="after")
     def _stores_fit_the_deployment(self) -> Self:
@@ -249,3 +262,31 @@ def _secret(name: str) -> str:
     raise InvalidSettings(
         f"the object store needs credentials: set {name} or {name}_FILE.", field=name
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that the environment gave, and what it is called in errors."""
+
+    name: str
+    text: str = field(repr=False)
+
+
+def api_keys_source() -> Source | None:
+    """`LLMREC_API_KEYS`, or the file that `LLMREC_API_KEYS_FILE` names; None where neither is set.
+
+    One that is set and empty is still one: a secret that went missing must not open the service.
+    """
+    name = "LLMREC_API_KEYS"
+    text, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if text is not None and path is not None:
+        raise InvalidSettings(f"both {name} and {name}_FILE are set; unset one.", field=name)
+    if path is None:
+        return None if text is None else Source(name, text)
+    try:
+        return Source(f"{path} ({name}_FILE)", Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InvalidSettings(
+            f"{name}_FILE names {path!r}, which cannot be read. Name a UTF-8 file that this user"
+            " may read, or unset it."
+        ) from cause

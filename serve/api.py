@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from llmrec_ray.api_keys import Keyring
 from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.types import Metric, Recommendations, Scope
 from serve import answers, messages
+from serve.access import Gate
 from serve.answers import ErrorAt
 from serve.bodies import path_id, reader, takes
+from serve.crowd import Crowd
 from serve.docs_page import DOCS_PAGE
 from serve.explaining import elapsed_ms, explain, told
 from serve.meters import LocalMeters, Meters
@@ -30,7 +33,7 @@ from serve.refusals import answer_errors
 from serve.streams import EventStream, wanted
 from serve.watch import Component
 
-SEARCHING = ("not_ready", "overloaded")
+SEARCHING = ("not_ready", "overloaded", "rate_limited")
 
 
 class View(Protocol):
@@ -57,6 +60,7 @@ class Service:
     view: View
     generations: Generations
     limits: LimitSettings
+    keys: Keyring = field(default_factory=Keyring)
     meters: Meters = field(default_factory=LocalMeters)
 
 
@@ -64,9 +68,13 @@ def create_app(
     service: Service,
     *,
     echoed: bool = False,
+    admin_apart: bool = False,
     background: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> FastAPI:
-    """The ASGI application; `background` runs while it is up, `echoed` is explained at `Frame`."""
+    """The ASGI application; `background` runs while it is up, `echoed` is explained at `Frame`.
+
+    With `admin_apart` the admin routes are left to `create_admin_app`.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,22 +93,39 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    app.add_middleware(Crowd, most=service.limits.in_flight)
     app.add_middleware(Frame, observer=Observer(service.meters), echoed=echoed)
     answer_errors(app)
-    _recommendations(app, service)
-    _items(app, service)
-    _search(app, service)
-    _events(app, service)
-    _generations(app, service)
+    gate = Gate(service.keys, service.limits)
+    read, write, admin = gate.router("read"), gate.router("write"), gate.router("admin")
+    _recommendations(read, service)
+    _items(read, service)
+    _search(read, service)
+    _events(write, service)
+    _generations(admin, service)
+    for router in (read, write) if admin_apart else (read, write, admin):
+        app.include_router(router)
     _health(app, service)
     describe(app, service.limits)
+    return app
+
+
+def create_admin_app(service: Service) -> FastAPI:
+    """The admin routes alone, for a port of their own; the same keys open them."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_middleware(Crowd, most=service.limits.in_flight)
+    app.add_middleware(Frame, observer=Observer(service.meters))
+    answer_errors(app)
+    admin = Gate(service.keys, service.limits).router("admin")
+    _generations(admin, service)
+    app.include_router(admin)
     return app
 
 
 # ── routes ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _recommendations(app: FastAPI, service: Service) -> None:
+def _recommendations(app: APIRouter, service: Service) -> None:
     recommender, most = service.recommender, service.limits.explained
     asked_for = reader(messages.RecommendationsRequest, service.limits)
 
@@ -109,7 +134,9 @@ def _recommendations(app: FastAPI, service: Service) -> None:
         summary="Recommend items for a user, a session, a text or several of them",
         openapi_extra=takes(messages.RecommendationsRequest),
         responses=_ok(answers.RecommendationsAnswer, streamed=True)
-        | documented("invalid_input", "invalid_filter", "embedder_unavailable", *SEARCHING),
+        | documented(
+            "invalid_input", "body_timeout", "invalid_filter", "embedder_unavailable", *SEARCHING
+        ),
     )
     async def recommendations(
         asked: Annotated[messages.RecommendationsRequest, Depends(asked_for)], request: Request
@@ -130,7 +157,7 @@ def _recommendations(app: FastAPI, service: Service) -> None:
         return _json(shown)
 
 
-def _items(app: FastAPI, service: Service) -> None:
+def _items(app: APIRouter, service: Service) -> None:
     limits = service.limits
     in_path = path_id("item_id", limits)
 
@@ -161,7 +188,7 @@ def _items(app: FastAPI, service: Service) -> None:
         return _json(_plain(found, since))
 
 
-def _search(app: FastAPI, service: Service) -> None:
+def _search(app: APIRouter, service: Service) -> None:
     asked_for = reader(messages.SearchRequest, service.limits)
 
     @app.post(
@@ -169,7 +196,9 @@ def _search(app: FastAPI, service: Service) -> None:
         summary="Search items by the meaning of a text",
         openapi_extra=takes(messages.SearchRequest),
         responses=_ok(answers.RecommendationsAnswer)
-        | documented("invalid_input", "invalid_filter", "embedder_unavailable", *SEARCHING),
+        | documented(
+            "invalid_input", "body_timeout", "invalid_filter", "embedder_unavailable", *SEARCHING
+        ),
     )
     async def search(
         asked: Annotated[messages.SearchRequest, Depends(asked_for)],
@@ -179,7 +208,7 @@ def _search(app: FastAPI, service: Service) -> None:
         return _json(_plain(found, since))
 
 
-def _events(app: FastAPI, service: Service) -> None:
+def _events(app: APIRouter, service: Service) -> None:
     posted = reader(messages.EventsRequest, service.limits)
 
     @app.post(
@@ -187,7 +216,7 @@ def _events(app: FastAPI, service: Service) -> None:
         summary="Tell what users did; stored durably before the answer",
         openapi_extra=takes(messages.EventsRequest),
         responses=_ok(answers.EventsAnswer)
-        | documented("invalid_input", "events_rejected", "event_conflict")
+        | documented("invalid_input", "body_timeout", "events_rejected", "event_conflict")
         | documented("event_store_unavailable"),
     )
     async def events(
@@ -219,7 +248,7 @@ def _events(app: FastAPI, service: Service) -> None:
         )
 
 
-def _generations(app: FastAPI, service: Service) -> None:
+def _generations(app: APIRouter, service: Service) -> None:
     @app.get(
         "/v1/generations",
         summary="The published generations, and which one answers",

@@ -13,6 +13,7 @@ from ray.serve import Application
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from llmrec_ray.api_keys import Keyring, load_keys
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
@@ -21,7 +22,9 @@ from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
-from serve.api import Service, create_app
+from serve.access import follow_keys
+from serve.admin import open_admin_port, serve_admin
+from serve.api import Service, create_admin_app, create_app
 from serve.embedder import EmbedderReplica
 from serve.generations import StoredGenerations
 from serve.generator import GeneratorReplica
@@ -56,6 +59,8 @@ class Ingress:
         *shards: DeploymentHandle,
     ) -> None:
         self._settings = settings
+        self._keys = Keyring(load_keys())
+        self._admin_port = open_admin_port(settings.http)
         self._embedder, self._generator, self._shards = (
             embedder.options(_by_reference=False),
             generator.options(_by_reference=False),
@@ -76,11 +81,19 @@ class Ingress:
             view=self._watch,
             generations=StoredGenerations(self._store, lambda: self._watch.encoder),
             limits=self._settings.limits,
+            keys=self._keys,
             meters=self._meters,
         )
         gauges = Gauges(self._meters, self._watch, self._shown)
-        background = [self._watch.run(), gauges.run(self._settings.search.poll_s)]
-        return create_app(service, echoed=True, background=background)
+        background = [
+            self._watch.run(),
+            gauges.run(self._settings.search.poll_s),
+            follow_keys(self._keys, load_keys),
+        ]
+        port = self._admin_port
+        if port is not None:
+            background.append(serve_admin(create_admin_app(service), port))
+        return create_app(service, echoed=True, admin_apart=port is not None, background=background)
 
     def _recommender(self) -> Recommender:
         settings = self._settings

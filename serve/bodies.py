@@ -1,5 +1,6 @@
 """A request's body and path in, checked values out; what is wrong with them is a problem."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
@@ -22,7 +23,11 @@ def reader(model: type[M], limits: LimitSettings) -> Callable[[Request], Awaitab
 
     async def read(request: Request) -> M:
         _check_media_type(request.headers.get("content-type", ""))
-        body = await read_body(request, limits.body_bytes)
+        try:
+            async with asyncio.timeout(limits.body_s):
+                body = await read_body(request, limits.body_bytes)
+        except TimeoutError as cause:
+            raise _too_slow(limits.body_s) from cause
         try:
             return adapter.validate_json(body, context=limits)
         except ValidationError as error:
@@ -45,6 +50,14 @@ async def read_body(request: Request, most: int) -> bytes:
     except ClientDisconnect as cause:
         raise Problem("malformed_body", "The connection ended before the body did.") from cause
     return bytes(body)
+
+
+def _too_slow(most_s: float) -> Problem:
+    return Problem(
+        "body_timeout",
+        f"The body did not arrive within {most_s:g} s; send it again, or less at once.",
+        headers={"Connection": "close"},
+    )
 
 
 def _too_large(most: int) -> Problem:

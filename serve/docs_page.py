@@ -18,7 +18,7 @@ DOCS_PAGE = """<!doctype html>
   .POST { color: #07617d } .GET { color: #2a6b2a } .DELETE { color: #9a2a2a }
 </style>
 <h1 id="title"></h1><p id="about"></p><p><a href="openapi.json">openapi.json</a></p>
-<main></main>
+<p><input id="key" type="password" placeholder="API key" autocomplete="off"></p><main></main>
 <script>
 const el = (name, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(name), properties);
@@ -50,8 +50,9 @@ const draw = (path, method, operation) => {
       else if (input.value) query.set(parameter.name, input.value);
     }
     if (query.size) url += "?" + query;
-    const sent = body && { body: body.value, headers: { "Content-Type": "application/json" } };
-    const answer = await fetch(url, { method: verb, ...sent });
+    const headers = key.value ? { "X-API-Key": key.value } : {};
+    if (body) headers["Content-Type"] = "application/json";
+    const answer = await fetch(url, { method: verb, headers, body: body ? body.value : null });
     const text = await answer.text();
     try { out.textContent = answer.status + "\\n" + JSON.stringify(JSON.parse(text), null, 2); }
     catch { out.textContent = answer.status + "\\n" + text; }

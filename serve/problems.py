@@ -18,6 +18,9 @@ _STATUS = {
     "invalid_filter": (422, "The filter cannot be used"),
     "events_rejected": (422, "No event was stored"),
     "malformed_body": (400, "The body is not JSON"),
+    "unauthorized": (401, "No key that is known"),
+    "forbidden": (403, "The key may not do this"),
+    "body_timeout": (408, "The body did not arrive in time"),
     "unsupported_media_type": (415, "The body has another media type"),
     "too_large": (413, "Too large"),
     "not_found": (404, "Not found"),
@@ -29,6 +32,7 @@ _STATUS = {
     "encoder_mismatch": (409, "Made with another embedding model"),
     "generation_missing": (503, "The generation is being loaded"),
     "overloaded": (429, "Too many requests"),
+    "rate_limited": (429, "Too many requests from one caller"),
     "unavailable": (503, "A part of the service does not answer"),
     "store_unavailable": (503, "The object store does not answer"),
     "event_store_unavailable": (503, "The event store does not answer"),
@@ -43,10 +47,18 @@ _INTERNAL = (500, "Internal error")
 class Problem(Exception):
     """An error that only HTTP knows; `code` is a key of the table above."""
 
-    def __init__(self, code: str, detail: str, errors: Iterable[ErrorAt] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        errors: Iterable[ErrorAt] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.errors = tuple(errors)
+        self.headers = dict(headers or {})
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -77,9 +89,9 @@ def respond(
 ) -> Response:
     """The problem as an HTTP answer; what may work later says when to try again."""
     body = answer(problem, request_id)
-    extra = dict(headers or {})
+    extra = {**problem.headers, **(headers or {})}
     if body.status in {429, 503}:
-        extra["Retry-After"] = str(RETRY_AFTER_S)
+        extra.setdefault("Retry-After", str(RETRY_AFTER_S))
     return Response(body.model_dump_json(exclude_none=True), body.status, extra, MEDIA_TYPE)
 
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from fastapi import FastAPI
 
+from llmrec_ray.api_keys import Keyring
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import EmbedderUnavailable, EventStoreUnavailable
 from llmrec_ray.explain.explainer import Explainer
@@ -103,6 +104,7 @@ class House:
     """Everything behind the HTTP interface, and the interface itself."""
 
     app: FastAPI
+    service: Service
     folder: Path
     objects: FolderStore
     events: Events
@@ -142,6 +144,7 @@ def build_house(
     limits: LimitSettings | None = None,
     generator: Generator | None = None,
     sharing: Sharing | None = None,
+    keys: Keyring | None = None,
 ) -> House:
     """Ingest a small catalogue and stand the service up on it; `take_up` loads it."""
     objects = FolderStore(folder / "objects")
@@ -178,10 +181,11 @@ def build_house(
         watch,
         StoredGenerations(objects, lambda: watch.encoder),
         limits or LimitSettings(),
+        keys or Keyring(),
         counted,
     )
     app = create_app(service)
-    return House(app, folder, objects, events, shown, group, model, watch, made, counted)
+    return House(app, service, folder, objects, events, shown, group, model, watch, made, counted)
 
 
 async def _speaks() -> Told[str]:
