@@ -40,7 +40,7 @@ class Stub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._say(200, {"generations": ["g-1"]})
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the base class names it
         """Say nothing."""
 
     def _say(self, status: int, answer: object) -> None:
