@@ -55,16 +55,16 @@ class Arrivals(LoadTestShape):
 
 @events.init_command_line_parser.add_listener
 def options(parser: argparse.ArgumentParser) -> None:
-    """What a run can be told beyond locust's own options."""
+    """What a run can be told; plain texts and numbers, as locust sends them on to workers."""
     parser.add_argument("--shape", choices=NAMES, default="steady")
     parser.add_argument(
         "--arrivals", type=float, default=40, help="calls a second; closed: callers"
     )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ids", type=Path, default=IDS, help="what `loadtest.ids prepare` wrote")
-    parser.add_argument("--thresholds", type=Path, default=THRESHOLDS)
-    parser.add_argument("--result", type=Path, default=Path("var/loadtest/result.json"))
+    parser.add_argument("--ids", default=str(IDS), help="what `loadtest.ids prepare` wrote")
+    parser.add_argument("--thresholds", default=str(THRESHOLDS))
+    parser.add_argument("--result", default="var/loadtest/result.json")
 
 
 @events.init.add_listener

@@ -25,7 +25,7 @@ class Told:
 def expect(status: int, error: str = "") -> None:
     """Any status but 200 is wrong; 0 stands for a connection that broke, and `error` says how."""
     if status != 200:
-        raise Wrong(f"status {status} {error}".strip())
+        raise Wrong(f"no answer: {error}" if status == 0 else f"status {status}")
 
 
 def parsed(body: bytes) -> dict[str, Any]:
