@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 the name of a variable
 START_S = 150.0
 STOP_S = 20.0
+REPLICA_PORTS = 100
 OBJECT_STORE_BYTES = 200 * 2**20
 
 LOCAL = {
@@ -114,7 +115,12 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
     folder = Path(tempfile.mkdtemp(prefix="llmrec-", dir="/tmp"))  # sockets need short paths
     token = secrets.token_hex(32)  # nobody else on the network or the machine may run code here
     gcs, dashboard, client, agent, metrics, haproxy_metrics, haproxy_stats = free_ports(7)
+    http, grpc = _port_ranges()
     shared = {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop - 1),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(haproxy_stats),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -181,6 +187,17 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def _port_ranges() -> tuple[range, range]:
+    """Ports for the replicas' HTTP and gRPC, drawn anew for each node.
+
+    Replicas share a port that is taken (SO_REUSEPORT), so nodes of one machine on Serve's default
+    ports would answer for each other.
+    """
+    start = 10_000 + 2 * REPLICA_PORTS * secrets.randbelow(90)  # below the ephemeral ports
+    middle = start + REPLICA_PORTS
+    return range(start, middle), range(middle, middle + REPLICA_PORTS)
 
 
 def port_is_free(port: int) -> bool:
