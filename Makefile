@@ -42,7 +42,7 @@ lint: $(STAMP) ## Check style, formatting and import direction
 	@$(PY) -m ruff format --check
 	@$(VENV)/bin/lint-imports --no-cache
 
-types: $(STAMP) ## Check types
+types: $(STAMP) $(VENV)/.stamp-load ## Check types
 	@$(VENV)/bin/pyright
 
 locks: $(STAMP) ## Resolve pyproject.toml anew into requirements/*.txt
