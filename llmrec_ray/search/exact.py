@@ -42,6 +42,11 @@ def scaled(vector: Float32s, weight: float, mix: Mix) -> Float64s:
     return on_grid(mix.text * weight * vector.astype(np.float64))
 
 
+def _through_neighbours(weights: Float64s, event: WeightedEvent, mix: Mix) -> Float64s:
+    """grid(β w N): one event's addends to the rows that list it, shape as `weights`."""
+    return on_grid(mix.neighbours * event.weight * weights)
+
+
 def text_shares(
     rows: Rows, events: Sequence[WeightedEvent], targets: Float32s, mix: Mix
 ) -> Float64s:
@@ -71,7 +76,7 @@ def _score_one(
     neighbours = np.zeros(len(rows))
     for event in query.events:
         targets, weights = rows.neighbours.of(event.item_id)
-        neighbours[targets] += on_grid(mix.neighbours * event.weight * weights)
+        neighbours[targets] += _through_neighbours(weights, event, mix)
     prior = query.prior * rows.popularity
     slack = dot_error(rows.text.shape[1], float(np.linalg.norm(query.vector)))
     near = _near_best(product + neighbours + prior, allowed, query.scope.limit, slack)
@@ -98,7 +103,7 @@ def _neighbour_shares(rows: Rows, events: Sequence[WeightedEvent], row: int, mix
         targets, weights = rows.neighbours.of(event.item_id)
         at = int(np.searchsorted(targets, row))
         if at < len(targets) and targets[at] == row:
-            shares[position] = on_grid(mix.neighbours * event.weight * weights[at : at + 1])[0]
+            shares[position] = _through_neighbours(weights[at : at + 1], event, mix)[0]
     return shares
 
 

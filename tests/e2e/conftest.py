@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,9 @@ def wait_for(condition: object, seconds: float = 90) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    folder = tmp_path_factory.mktemp("live")
+@contextmanager
+def served(folder: Path, config: Path | dict[str, Any] = CONFIG) -> Generator[Live]:
+    """A service of its own that starts empty; the small catalogue is ingested beside it."""
     environment = {
         "LLMREC_OBJECT_STORE__URL": f"file://{folder}/objects",
         "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
@@ -95,13 +96,19 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     }
     [port] = free_ports(1)
     with local_cluster(
-        port=port, environment=environment, needs_generation=False, timeout_s=400
+        config, port=port, environment=environment, needs_generation=False, timeout_s=400
     ) as cluster:
         service = Live(cluster, folder / "objects", catalogue(folder), environment)
         ingesting = service.ingest()
         assert ingesting.returncode == 0, ingesting.stdout + ingesting.stderr
         service.ingested = ingesting.stdout
         wait_for(lambda: httpx.get(f"{cluster.url}/readyz").status_code == 200)
+        yield service
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with served(tmp_path_factory.mktemp("live")) as service:
         yield service
 
 

@@ -10,10 +10,8 @@ import pytest
 import yaml
 
 from llmrec_ray.generation.buckets import shard_of
-from serve.ray_process import free_ports
-from serve.up import CONFIG, local_cluster
-from tests.e2e.conftest import Live, wait_for
-from tests.support.films import catalogue
+from serve.up import CONFIG
+from tests.e2e.conftest import Live, served, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -32,21 +30,7 @@ CLIENTS = 8
 @pytest.fixture(scope="module")
 def scaling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """The service of local.yaml with the policy, reacting within seconds; no generator yet."""
-    folder = tmp_path_factory.mktemp("scaling")
-    environment = {
-        "LLMREC_OBJECT_STORE__URL": f"file://{folder}/objects",
-        "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
-        "LLMREC_EMBEDDING__CACHE": f"{folder}/embedding-cache",
-        "LLMREC_SEARCH__POLL_S": "0.5",
-    }
-    [port] = free_ports(1)
-    with local_cluster(
-        quick_to_scale(), port=port, environment=environment, needs_generation=False, timeout_s=400
-    ) as cluster:
-        service = Live(cluster, folder / "objects", catalogue(folder), environment)
-        ingesting = service.ingest()
-        assert ingesting.returncode == 0, ingesting.stdout + ingesting.stderr
-        wait_for(lambda: httpx.get(f"{cluster.url}/readyz").status_code == 200)
+    with served(tmp_path_factory.mktemp("scaling"), quick_to_scale()) as service:
         yield service
 
 
