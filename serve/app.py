@@ -22,19 +22,19 @@ from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
-from serve.access import follow_keys
-from serve.admin import open_admin_port, serve_admin
-from serve.api import Service, create_admin_app, create_app
+from serve.calls.handles import PoolEmbedder, PoolGenerator, ShardSearcher
+from serve.calls.hedging import Hedged
+from serve.calls.mailbox import Mailbox, Send, Sharing
+from serve.calls.waking import Waker
 from serve.embedder import EmbedderReplica
 from serve.generations import StoredGenerations
 from serve.generator import GeneratorReplica
-from serve.handles import PoolEmbedder, PoolGenerator, ShardSearcher
-from serve.hedging import Hedged
-from serve.mailbox import Mailbox, Send, Sharing
-from serve.meters import meters
-from serve.observed import Gauges, counted_explanations
+from serve.http.access import follow_keys
+from serve.http.admin import open_admin_port, serve_admin
+from serve.http.api import Service, create_admin_app, create_app
+from serve.observe.meters import meters
+from serve.observe.requests import Gauges, counted_explanations
 from serve.shards import ShardReplica, ShardState
-from serve.waking import Waker
 from serve.watch import PROBE_S, Probe, Probes, Told, Watch
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from ray import serve
 
 from llmrec_ray.ports import Embedder, EncoderInfo
 from llmrec_ray.types import Float32s
-from serve.meters import meters
-from serve.metrics import EMBED_BATCH, EMBED_SECONDS, EMBED_TEXTS
+from serve.observe.meters import meters
+from serve.observe.metrics import EMBED_BATCH, EMBED_SECONDS, EMBED_TEXTS
 
 
 class EmbedderReplica:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from llmrec_ray.generation.activation import activate, current, require_encoder
 from llmrec_ray.generation.published import list_generations, load_manifest
 from llmrec_ray.ports import EncoderInfo, ObjectStore
-from serve.answers import ActivationAnswer, GenerationsAnswer
+from serve.http.answers import ActivationAnswer, GenerationsAnswer
 
 
 class StoredGenerations:

@@ -11,8 +11,8 @@ from llmrec_ray.models import local_model
 from llmrec_ray.ports import Prompt
 from llmrec_ray.settings import ExplainSettings
 from serve import autoscaling
-from serve.meters import meters
-from serve.metrics import FIRST_PIECE, GENERATIONS, PIECES, UNFINISHED
+from serve.observe.meters import meters
+from serve.observe.metrics import FIRST_PIECE, GENERATIONS, PIECES, UNFINISHED
 
 
 class GeneratorReplica:

@@ -10,9 +10,9 @@ from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.shard import Shard
-from serve.meters import meters
-from serve.metrics import SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS
-from serve.questions import Question, answer
+from serve.calls.questions import Question, answer
+from serve.observe.meters import meters
+from serve.observe.metrics import SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS
 
 log = logging.getLogger("ray.serve")
 

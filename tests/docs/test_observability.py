@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from serve.metrics import METRICS
+from serve.observe.metrics import METRICS
 from tests.support.dashboards import FOLDER, queried, queries
 
 PAGE = (Path(__file__).parents[2] / "docs" / "observability.md").read_text("utf-8")

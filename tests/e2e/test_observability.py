@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve.metrics import METRICS, RAY_LABELS, Metric
+from serve.observe.metrics import METRICS, RAY_LABELS, Metric
 from tests.e2e.conftest import Live, wait_for
 from tests.support.dashboards import queried
 from tests.support.scrape import Labels, scraped

@@ -23,13 +23,13 @@ from llmrec_ray.settings import LearningSettings, LimitSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Float32s
-from serve.api import Service, create_app
+from serve.calls.handles import PoolEmbedder, ShardSearcher
+from serve.calls.mailbox import Mailbox, Sharing
+from serve.calls.questions import Question, answer
 from serve.generations import StoredGenerations
-from serve.handles import PoolEmbedder, ShardSearcher
-from serve.mailbox import Mailbox, Sharing
-from serve.meters import LocalMeters
-from serve.observed import counted_explanations
-from serve.questions import Question, answer
+from serve.http.api import Service, create_app
+from serve.observe.meters import LocalMeters
+from serve.observe.requests import counted_explanations
 from serve.shards import ShardState
 from serve.watch import Probes, Told, Watch
 from tests.support.films import catalogue

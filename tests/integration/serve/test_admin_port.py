@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.settings import HttpSettings
-from serve.admin import open_admin_port, serve_admin
+from serve.http.admin import open_admin_port, serve_admin
 
 
 async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from llmrec_ray.api_keys import ApiKey, Keyring, KeyScope, new_key, parse_keys
 from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.settings import LimitSettings
-from serve.access import reread_keys
-from serve.api import create_admin_app, create_app
+from serve.http.access import reread_keys
+from serve.http.api import create_admin_app, create_app
 from tests.integration.serve.conftest import client_of
 from tests.integration.serve.test_http_refusals import check
 from tests.support.service import House

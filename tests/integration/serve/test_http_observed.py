@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serve.metrics import EVENTS, REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
+from serve.observe.metrics import EVENTS, REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 from tests.integration.serve.conftest import client_of
 from tests.support.service import House
 

@@ -8,7 +8,7 @@ import pytest
 
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.settings import LimitSettings
-from serve.mailbox import Sharing
+from serve.calls.mailbox import Sharing
 from tests.integration.serve.conftest import client_of
 from tests.support.generations import draft
 from tests.support.service import House

@@ -9,11 +9,11 @@ import pytest
 from llmrec_ray.errors import EmbedderUnavailable, GeneratorUnavailable, Unavailable
 from llmrec_ray.ports import Prompt
 from llmrec_ray.types import Float32s
-from serve import questions
-from serve.handles import PoolEmbedder, PoolGenerator
-from serve.mailbox import Mailbox, Sharing
-from serve.questions import Question
-from serve.waking import Waker
+from serve.calls import questions
+from serve.calls.handles import PoolEmbedder, PoolGenerator
+from serve.calls.mailbox import Mailbox, Sharing
+from serve.calls.questions import Question
+from serve.calls.waking import Waker
 
 NEVER = 3600.0
 

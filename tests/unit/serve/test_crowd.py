@@ -5,7 +5,7 @@ from collections import Counter
 
 from starlette.types import Message, Receive, Scope, Send
 
-from serve.crowd import Crowd
+from serve.http.crowd import Crowd
 
 SCOPE: Scope = {"type": "http", "method": "GET", "path": "/v1/search", "headers": []}
 

@@ -7,9 +7,9 @@ import pytest
 
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.log import ShownLog
-from serve.meters import LocalMeters, meters
-from serve.metrics import METRICS, RAY_LABELS, READY, REQUESTS, SHOWN_DROPPED, WAITING
-from serve.observed import Gauges
+from serve.observe.meters import LocalMeters, meters
+from serve.observe.metrics import METRICS, RAY_LABELS, READY, REQUESTS, SHOWN_DROPPED, WAITING
+from serve.observe.requests import Gauges
 from serve.watch import Component
 
 

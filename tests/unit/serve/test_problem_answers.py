@@ -6,7 +6,7 @@ import pytest
 
 from llmrec_ray import errors
 from llmrec_ray.errors import LLMRecError
-from serve.problems import Problem, problem_of, respond
+from serve.http.problems import Problem, problem_of, respond
 
 
 def every_error(root: type[LLMRecError] = LLMRecError) -> list[type[LLMRecError]]:

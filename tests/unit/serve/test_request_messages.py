@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.types import AllOf, AnyOf, Not, Range, SessionItem
-from serve.messages import EventsRequest, RecommendationsRequest, SearchRequest
-from serve.problems import Problem, of_validation
+from serve.http.messages import EventsRequest, RecommendationsRequest, SearchRequest
+from serve.http.problems import Problem, of_validation
 
 EVENT = {
     "event_id": "e1",

@@ -22,11 +22,11 @@ from llmrec_ray.types import (
     ScoreQuery,
     WeightedEvent,
 )
-from serve import questions
-from serve.handles import ShardSearcher
-from serve.hedging import BURST, Hedged
-from serve.mailbox import LANES, Mailbox, Sharing
-from serve.questions import Question
+from serve.calls import questions
+from serve.calls.handles import ShardSearcher
+from serve.calls.hedging import BURST, Hedged
+from serve.calls.mailbox import LANES, Mailbox, Sharing
+from serve.calls.questions import Question
 
 SHARING = Sharing(deadline_s=5, shared=32, pending=100)
 SOON = Sharing(deadline_s=0.05, shared=32, pending=100)

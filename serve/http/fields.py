@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from serve.limits import AtMost, no_control_characters, no_nul, not_blank
+from serve.http.limits import AtMost, no_control_characters, no_nul, not_blank
 
 Id = Annotated[str, Field(min_length=1), AtMost("id_chars"), AfterValidator(no_control_characters)]
 Text = Annotated[

@@ -14,9 +14,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from llmrec_ray.types import Event, EventType, Metric, RecommendRequest, Scope, SessionItem
-from serve.fields import Id, Ids, Limit, Message, Number, Text
-from serve.filter_messages import TopFilter
-from serve.limits import AtMost
+from serve.http.fields import Id, Ids, Limit, Message, Number, Text
+from serve.http.filter_messages import TopFilter
+from serve.http.limits import AtMost
 
 Explain = Literal["none", "template", "llm"]
 

@@ -7,8 +7,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from llmrec_ray.settings import LimitSettings
-from serve import answers, messages
-from serve.limits import show_limits
+from serve.http import answers, messages
+from serve.http.limits import show_limits
 
 REF = "#/components/schemas/{model}"
 

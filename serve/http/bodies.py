@@ -10,9 +10,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
 from llmrec_ray.settings import LimitSettings
-from serve.answers import ErrorAt
-from serve.fields import Id
-from serve.problems import Problem, documented, invalid, of_validation
+from serve.http.answers import ErrorAt
+from serve.http.fields import Id
+from serve.http.problems import Problem, documented, invalid, of_validation
 
 M = TypeVar("M", bound=BaseModel)
 

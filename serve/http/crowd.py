@@ -6,8 +6,8 @@ the rest in plain text; this bound holds under any server, and answers with a pr
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.middleware import request_id
-from serve.problems import Problem, respond
+from serve.http.middleware import request_id
+from serve.http.problems import Problem, respond
 
 PROBES = {"/livez", "/readyz"}
 """Never refused: a replica that is busy is not a replica that is dead."""

@@ -15,8 +15,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from llmrec_ray.types import AllOf, AnyOf, Filter, Not, Range
-from serve.fields import Id, Message, Number
-from serve.limits import AtMost, limits_of
+from serve.http.fields import Id, Message, Number
+from serve.http.limits import AtMost, limits_of
 
 DEEPEST_FILTER = 16
 

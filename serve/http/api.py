@@ -16,21 +16,21 @@ from llmrec_ray.api_keys import Keyring
 from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.types import Metric, Recommendations, Scope
-from serve import answers, messages
-from serve.access import Gate
-from serve.answers import ErrorAt
-from serve.bodies import path_id, reader, takes
-from serve.crowd import Crowd
-from serve.docs_page import DOCS_PAGE
-from serve.explaining import elapsed_ms, explain, told
-from serve.meters import LocalMeters, Meters
-from serve.metrics import EVENTS
-from serve.middleware import Frame
-from serve.observed import Observer, note
-from serve.openapi import describe
-from serve.problems import Problem, documented
-from serve.refusals import answer_errors
-from serve.streams import EventStream, wanted
+from serve.http import answers, messages
+from serve.http.access import Gate
+from serve.http.answers import ErrorAt
+from serve.http.bodies import path_id, reader, takes
+from serve.http.crowd import Crowd
+from serve.http.docs_page import DOCS_PAGE
+from serve.http.explaining import elapsed_ms, explain, told
+from serve.http.middleware import Frame
+from serve.http.openapi import describe
+from serve.http.problems import Problem, documented
+from serve.http.refusals import answer_errors
+from serve.http.streams import EventStream, wanted
+from serve.observe.meters import LocalMeters, Meters
+from serve.observe.metrics import EVENTS
+from serve.observe.requests import Observer, note
 from serve.watch import Component
 
 SEARCHING = ("not_ready", "overloaded", "rate_limited")

@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.observed import TIMING, Observer
-from serve.problems import problem_of, respond
+from serve.http.problems import problem_of, respond
+from serve.observe.requests import TIMING, Observer
 
 log = logging.getLogger("ray.serve")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from llmrec_ray.errors import Overloaded, Unavailable
-from serve.questions import Question
+from serve.calls.questions import Question
 
 log = logging.getLogger("ray.serve")
 

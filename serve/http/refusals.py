@@ -6,10 +6,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from llmrec_ray.errors import LLMRecError
-from serve import problems
-from serve.answers import ErrorAt
-from serve.middleware import request_id
-from serve.problems import Problem
+from serve.http import problems
+from serve.http.answers import ErrorAt
+from serve.http.middleware import request_id
+from serve.http.problems import Problem
 
 
 def answer_errors(app: FastAPI) -> None:

@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.timing import running, stage
 from llmrec_ray.types import Explanation, Recommendations
-from serve import answers, problems
-from serve.messages import Explain
-from serve.middleware import request_id
-from serve.observed import note
-from serve.streams import Said
+from serve.http import answers, problems
+from serve.http.messages import Explain
+from serve.http.middleware import request_id
+from serve.http.streams import Said
+from serve.observe.requests import note
 
 
 async def explain(

@@ -17,9 +17,9 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from llmrec_ray.api_keys import ApiKey, Keyring, KeyScope
 from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.settings import LimitSettings
-from serve.buckets import Buckets
-from serve.middleware import request_id
-from serve.problems import Problem, documented
+from serve.http.middleware import request_id
+from serve.http.problems import Problem, documented
+from serve.http.rates import Buckets
 
 log = logging.getLogger("ray.serve")
 

@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve import metrics
 from ray.serve.exceptions import RayServeException
 
-from serve.metrics import Metric
+from serve.observe.metrics import Metric
 
 
 class Meters(Protocol):

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.buckets import Buckets
+from serve.http.rates import Buckets
 
 
 def test_a_burst_passes_and_the_next_waits_for_one_token() -> None:

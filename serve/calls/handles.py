@@ -30,9 +30,9 @@ from llmrec_ray.types import (
     Shares,
     WeightedEvent,
 )
-from serve import questions
-from serve.mailbox import Mailbox
-from serve.questions import Question
+from serve.calls import questions
+from serve.calls.mailbox import Mailbox
+from serve.calls.questions import Question
 
 A = TypeVar("A")
 

@@ -13,8 +13,8 @@ from llmrec_ray.explain.explainer import Fallback
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.timing import Stages, measured
 from llmrec_ray.types import Explanation
-from serve import metrics
-from serve.meters import Meters
+from serve.observe import metrics
+from serve.observe.meters import Meters
 from serve.watch import Component
 
 log = logging.getLogger("ray.serve")

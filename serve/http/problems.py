@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from llmrec_ray.errors import LLMRecError
-from serve.answers import ErrorAt, ProblemAnswer
+from serve.http.answers import ErrorAt, ProblemAnswer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1

@@ -1,0 +1,1 @@
+"""Calls of one deployment to another: shared, hedged, bounded, with partial results."""
