@@ -10,35 +10,30 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from llmrec_ray.catalog.clean import Cleaned, clean_catalog
 from llmrec_ray.catalog.description import CatalogDescription, load_description
 from llmrec_ray.catalog.events import read_events
 from llmrec_ray.catalog.report import Report
 from llmrec_ray.catalog.text import item_texts
-from llmrec_ray.feedback.user import worth
 from llmrec_ray.generation.activation import Activation, activate
-from llmrec_ray.generation.draft import ChannelTable, Draft
+from llmrec_ray.generation.channels import (
+    neighbours_channel,
+    popularity_channel,
+    taste_channel,
+    text_channel,
+)
+from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
-from llmrec_ray.learning.interactions import Interactions, by_user, interactions
-from llmrec_ray.learning.neighbours import NeighbourSettings, neighbours, popularity
+from llmrec_ray.learning.interactions import event_log
+from llmrec_ray.learning.train import Content, Sizes, train
+from llmrec_ray.learning.tuning import Budget, Knobs
 from llmrec_ray.ports import EncoderInfo, EventStore, ObjectStore
-from llmrec_ray.schemas import (
-    ITEM_ID,
-    NEIGHBOURS_SCHEMA,
-    POPULARITY,
-    POPULARITY_SCHEMA,
-    SOURCE,
-    TARGET,
-    VECTOR,
-    WEIGHT,
-    vectors_schema,
-)
+from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.storage.columns import texts
-from llmrec_ray.types import Event, EventWeights, Float32s, Mix
+from llmrec_ray.types import Event, EventWeights, Float32s, Float64s, Mix
 
 Embed = Callable[[Sequence[str]], Float32s]
 Progress = Callable[[str, int, int], None]
@@ -111,34 +106,79 @@ def learn(
 ) -> Draft:
     """Everything that a generation holds, from clean items, their vectors and all stored events."""
     ids = texts(cleaned.items, ITEM_ID)
-    weights = EventWeights(
-        learning.event_weights, learning.rating_scale, learning.recency, learning.low_rating
-    )
     seen = _Seen()
-    data = _interactions(seen.watch(events.scan()), ids, weights)
+    log = event_log(seen.watch(events.scan()), {item_id: code for code, item_id in enumerate(ids)})
+    trained = train(
+        log,
+        _content(cleaned, vectors),
+        _start(learning),
+        sizes=_sizes(learning),
+        budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),
+    )
+    pairs = trained.neighbours
+    channels = [text_channel(vectors), popularity_channel(trained.popularity)]
+    channels.append(neighbours_channel(ids, pairs.sources, pairs.targets, pairs.weights))
+    if trained.taste is not None:
+        channels.append(taste_channel(trained.taste.context, trained.taste.target))
     return Draft(
         items=cleaned.items,
         fields={
             name: FieldSpec(kind=kind, scale=_scale(cleaned, name))
             for name, kind in cleaned.fields.items()
         },
-        channels=(
-            ChannelTable("text", "vectors", _vectors(vectors)),
-            ChannelTable("neighbours", "neighbours", _neighbours(data, ids, learning)),
-            ChannelTable("popularity", "popularity", _popularity(data)),
-        ),
+        channels=tuple(channels),
         encoder=encoder,
-        weights=weights,
-        mix=Mix(
-            neighbours=learning.mix_neighbours,
-            text=learning.mix_text,
-            prior=learning.mix_prior,
-            prior_fade=learning.prior_fade,
-            query=learning.mix_query,
-        ),
+        weights=trained.knobs.weights,
+        mix=trained.knobs.mix,
+        validation_ndcg=trained.knobs.ndcg,
         events=seen.count,
         trained_until=seen.newest,
     )
+
+
+def _start(learning: LearningSettings) -> Knobs:
+    weights = EventWeights(
+        learning.event_weights,
+        learning.rating_scale,
+        recency=learning.recency,
+        value_share=0.0,
+        low_rating=learning.low_rating,
+    )
+    mix = Mix(
+        neighbours=1.0,
+        taste=1.0,
+        text=learning.mix_text,
+        prior=learning.mix_prior,
+        prior_fade=learning.prior_fade,
+        query=learning.mix_query,
+    )
+    return Knobs(weights, mix, learning.ridge)
+
+
+def _sizes(learning: LearningSettings) -> Sizes:
+    return Sizes(
+        taste_dim=learning.taste_dim,
+        neighbours=learning.neighbours,
+        min_support=learning.min_support,
+        window=learning.window,
+        cold_ridge=learning.cold_ridge,
+    )
+
+
+def _content(cleaned: Cleaned, vectors: Float32s) -> Content:
+    """Tags carry their field's name; numbers are deviations from the field's mean."""
+    tags: list[list[str]] = [[] for _ in range(cleaned.items.num_rows)]
+    numbers: list[Float64s] = []
+    for name, kind in cleaned.fields.items():
+        column = cleaned.items.column(FIELD_PREFIX + name)
+        if kind == "tags":
+            for of_item, values in zip(tags, column.to_pylist(), strict=True):
+                of_item += [f"{name}:{value}" for value in values or ()]
+        elif kind == "number" and (scale := cleaned.scales.get(name)) is not None:
+            values = np.asarray(column.to_numpy(), np.float64)
+            numbers.append((values - scale.mean) / (scale.deviation or 1.0))
+    none = np.zeros((len(tags), 0))
+    return Content(vectors, tags, np.stack(numbers, axis=1) if numbers else none)
 
 
 class _Seen:
@@ -153,21 +193,6 @@ class _Seen:
             self.count += 1
             self.newest = max(self.newest, event.time) if self.newest else event.time
             yield event
-
-
-def _interactions(
-    events: Iterable[Event], ids: Sequence[str], weights: EventWeights
-) -> Interactions:
-    code_of = {item_id: code for code, item_id in enumerate(ids)}
-    histories = (
-        [
-            (code_of[event.item_id], worth(event, weights))
-            for event in of_user
-            if event.item_id in code_of
-        ]
-        for of_user in by_user(events)
-    )
-    return interactions(histories, len(ids))
 
 
 def _import(
@@ -193,35 +218,3 @@ def _import(
 def _scale(cleaned: Cleaned, name: str) -> Scale | None:
     scale = cleaned.scales.get(name)
     return Scale(**asdict(scale)) if scale else None
-
-
-def _vectors(vectors: Float32s) -> pa.Table:
-    schema = vectors_schema(vectors.shape[1])
-    return pa.table({VECTOR: list(vectors.astype(np.float32))}, schema=schema)
-
-
-def _neighbours(data: Interactions, ids: Sequence[str], learning: LearningSettings) -> pa.Table:
-    found = neighbours(
-        data,
-        NeighbourSettings(
-            most=learning.neighbours,
-            min_support=learning.min_support,
-            shrinkage=learning.shrinkage,
-            window=learning.transition_window,
-            transition_share=learning.transition_share,
-        ),
-    )
-    names = pa.array(ids, pa.string())
-    return pa.table(
-        {
-            SOURCE: names.take(found.sources),
-            TARGET: names.take(found.targets),
-            WEIGHT: pa.array(found.weights.astype(np.float32)),
-        },
-        schema=NEIGHBOURS_SCHEMA,
-    )
-
-
-def _popularity(data: Interactions) -> pa.Table:
-    values = pa.array(popularity(data).astype(np.float32))
-    return pa.table({POPULARITY: values}, schema=POPULARITY_SCHEMA)

@@ -86,7 +86,7 @@ class Searcher(Protocol):
     async def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
     ) -> Shares:
-        """Text shares of the events for targets float32 [targets, dim]."""
+        """Shares through taste and text, for targets [p ; t] float32 [targets, dims]."""
         ...
 
     async def lookup(self, generation: str, item_ids: Sequence[str]) -> Looked: ...

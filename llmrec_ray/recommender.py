@@ -24,7 +24,7 @@ from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.interleave import interleaved
 from llmrec_ray.ports import Erasure, EventStore, QueryEmbedder, Searcher
-from llmrec_ray.search.exact import scaled
+from llmrec_ray.search.exact import text_addend
 from llmrec_ray.search.filters import validate_filter
 from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
 from llmrec_ray.timing import stage
@@ -224,7 +224,8 @@ class Recommender:
         if request.text is not None:
             with stage("embed"):
                 embedded = await self._embedder.embed(request.text)
-            spoken = Spoken(request.text, scaled(embedded, manifest.mix.query, manifest.mix))
+            addend = text_addend(embedded, manifest.mix, manifest.taste_dim)
+            spoken = Spoken(request.text, addend)
             vector = vector + spoken.addend
         return Pull(events, vector, spoken, coverages)
 
@@ -240,7 +241,7 @@ class Recommender:
         )
         titles = {item_id: item.title for item_id, item in looked.items.items()}
         return {
-            candidate.item_id: taken_apart(candidate, pull, shares.text[:, at], titles)
+            candidate.item_id: taken_apart(candidate, pull, shares.by_vectors[:, at], titles)
             for at, candidate in enumerate(found.candidates)
         }
 

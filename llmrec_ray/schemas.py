@@ -14,6 +14,8 @@ TITLE = "title"
 BUCKET = "bucket"
 FIELD_PREFIX = "field."
 VECTOR = "vector"
+CONTEXT = "context"
+TARGET_VECTOR = "target_vector"
 POPULARITY = "popularity"
 SOURCE = "source"
 TARGET = "target"
@@ -38,6 +40,12 @@ def items_schema(fields: dict[str, FieldKind]) -> pa.Schema:
 def vectors_schema(dim: int) -> pa.Schema:
     """One unit vector an item, float32 [dim]."""
     return pa.schema([pa.field(VECTOR, pa.list_(pa.float32(), dim))])
+
+
+def taste_schema(dim: int) -> pa.Schema:
+    """One learned context vector q and one target vector p an item, float32 [dim]."""
+    kind = pa.list_(pa.float32(), dim)
+    return pa.schema([pa.field(CONTEXT, kind), pa.field(TARGET_VECTOR, kind)])
 
 
 POPULARITY_SCHEMA = pa.schema([pa.field(POPULARITY, pa.float32())])

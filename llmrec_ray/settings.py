@@ -73,7 +73,11 @@ class EmbeddingSettings(Section):
 
 
 class LearningSettings(Section):
-    """How neighbours and the prior are learned and mixed; stored in the generation."""
+    """How taste, neighbours and the prior are learned and mixed.
+
+    What `tune_…` trials choose for a catalogue is stored in its generation; `recency`, `ridge` and
+    `mix_…` are what they start from, and what stays where events are too few to choose.
+    """
 
     event_weights: dict[EventType, float] = {
         "view": 0.2,
@@ -86,17 +90,21 @@ class LearningSettings(Section):
     }
     rating_scale: tuple[float, float] = (1.0, 5.0)
     low_rating: float = Field(default=0.2, ge=0, le=1)
-    recency: float = Field(default=0.85, gt=0, le=1)
+    recency: float = Field(default=0.85, ge=0.6, le=0.98)
+    ridge: float = Field(default=3.0, ge=0.3, le=30)
+    window: Count = 10
+    taste_dim: Count = 128
     neighbours: Count = 50
     min_support: Count = 1
-    shrinkage: float = Field(default=10.0, ge=0)
-    transition_window: int = Field(default=10, ge=0)
-    transition_share: float = Field(default=0.5, ge=0, le=1)
-    mix_neighbours: float = Field(default=1.0, ge=0)
-    mix_text: float = Field(default=0.1, ge=0)
-    mix_prior: float = Field(default=0.3, ge=0)
-    prior_fade: float = Field(default=2.0, gt=0)
-    mix_query: float = Field(default=10.0, ge=0)
+    cold_ridge: float = Field(default=1.0, gt=0)
+    mix_text: float = Field(default=0.1, ge=0.003, le=3)
+    mix_prior: float = Field(default=0.1, ge=0.003, le=3)
+    prior_fade: float = Field(default=2.0, ge=0.1, le=30)
+    mix_query: float = Field(default=6.0, ge=0)
+    tune_maps: int = Field(default=12, ge=0)
+    tune_mixes: int = Field(default=40, ge=0)
+    tune_asks: Count = 1_000
+    seed: int = 13
 
 
 class SearchSettings(Section):

@@ -88,7 +88,7 @@ class Shard:
                 self._loaded.popitem(last=False)
 
     def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Float64s:
-        """Σ grid(γ w t) over the events whose items this shard owns, float64 [dim]."""
+        """Σ w [τ q ; γ t] over the events whose items this shard owns, float64 [dim]."""
         held = self._get(generation)
         return exact.gather(held.rows, events, held.mix)
 
@@ -103,9 +103,9 @@ class Shard:
     def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
     ) -> Float64s:
-        """Text shares of the events whose items this shard owns, float64 [events, targets]."""
+        """Shares through vectors of the events whose items are here, float64 [events, targets]."""
         held = self._get(generation)
-        return exact.text_shares(held.rows, events, targets, held.mix)
+        return exact.vector_shares(held.rows, events, targets, held.mix)
 
     def lookup(
         self, generation: str, item_ids: Sequence[str]
@@ -133,7 +133,13 @@ class Shard:
     def _tables(self, segment: Segment) -> Tables:
         """A segment's tables, cut to the buckets of this shard where it reaches beyond them."""
         read = {name: read_object(self._store, ref) for name, ref in segment.objects.items()}
-        tables = Tables(read["items"], read["text"], read["popularity"], read["neighbours"])
+        tables = Tables(
+            read["items"],
+            read["text"],
+            read["popularity"],
+            read["neighbours"],
+            read.get("taste"),
+        )
         owned = self._buckets
         if owned.start <= segment.first_bucket and segment.end_bucket <= owned.stop:
             return tables

@@ -55,13 +55,13 @@ def prior_factor(pull: Pull, mix: Mix) -> float:
 
 
 def taken_apart(
-    candidate: Candidate, pull: Pull, text_shares: Float64s, titles: Mapping[str, str]
+    candidate: Candidate, pull: Pull, by_vectors: Float64s, titles: Mapping[str, str]
 ) -> Evidence:
-    """One candidate's shares, largest first; `text_shares` float64 [events of the pull].
+    """One candidate's shares, largest first; `by_vectors` float64 [events of the pull].
 
     What the shares leave of the score was added by events on a shard that is lost by now.
     """
-    both = text_shares + part(candidate.neighbour_shares)
+    both = by_vectors + part(candidate.neighbour_shares)
     shares = [
         EventShare(
             event.event_id, event.item_id, titles.get(event.item_id), event.type, share, event.value

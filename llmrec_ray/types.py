@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llmrec_ray.errors import InvalidSettings
+
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,15 +52,45 @@ class Event:
 class EventWeights:
     """How much an event counts, and how that fades with newer events; kept in the generation.
 
-    A rating counts `by_type["rating"]` times its place on `rating_scale`: +1 at the top, 0 in the
-    middle, -`low_rating` at the bottom, for what a user rated low was still chosen. Each newer
-    event of the same user multiplies the weight by `recency` (0 < recency ≤ 1).
+    A value has a place on `rating_scale`: +1 at the top, 0 in the middle, -1 at the bottom. Above
+    the middle it counts 1 - `value_share` · (1 - place), so that all likes are equal at a share of
+    0; below, `low_rating` · place, for what a user rated low was still chosen. Each newer event of
+    the same user multiplies the weight by `recency` (0 < recency ≤ 1).
     """
 
     by_type: Mapping[EventType, float]
     rating_scale: tuple[float, float] = (1.0, 5.0)
     recency: float = 0.85
+    value_share: float = 1.0
     low_rating: float = 0.2
+
+    def worth(self, kind: EventType, value: float | None) -> float:
+        """The weight of an event without newer ones.
+
+        A rating without a value says nothing; a review without one is taken as positive.
+        """
+        by_type = self.by_type.get(kind, 0.0)
+        match kind:
+            case "rating":
+                return by_type * self._judged(value, without=0.0)
+            case "review":
+                return by_type * self._judged(value, without=1.0)
+            case _:
+                return by_type
+
+    def _judged(self, value: float | None, *, without: float) -> float:
+        if value is None:
+            return without
+        low, high = self.rating_scale
+        if not low < high:
+            raise InvalidSettings(
+                f"rating_scale is ({low}, {high}): its first number must be the smaller one.",
+                field="rating_scale",
+            )
+        place = max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
+        if place > 0:
+            return 1.0 - self.value_share * (1.0 - place)
+        return place * self.low_rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +118,14 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """The trained mix of channels: score = Σ w (neighbours·N + text·t·t) + prior share.
+    """The trained mix of channels: score = Σ w (neighbours·N + taste·q·p + text·t·t) + prior share.
 
     The prior's share of an item with popularity p in [0, 1] is `prior · p · fade / (fade + Σ|w|)`:
     a longer history shrinks it. A text asked for pulls like `query` events of weight 1.
     """
 
     neighbours: float
+    taste: float
     text: float
     prior: float
     prior_fade: float
@@ -152,7 +185,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """An additive query: `vector` = grid(Σ γ w t), float64 [dim]; `prior` scales popularity."""
+    """An additive query: `vector` = Σ w [τ q ; γ t], float64 [taste + text dimensions].
+
+    `prior` scales popularity.
+    """
 
     events: tuple[WeightedEvent, ...]
     vector: Float64s
@@ -174,8 +210,7 @@ class NearQuery:
 class Candidate:
     """One scored item, larger is better; with parts, also what its score is made of.
 
-    `neighbour_shares` float64 [events of the query]; `vector` float32 [dim], the item's text
-    vector.
+    `neighbour_shares` float64 [events of the query]; `vector` float32, the item's [p ; t].
     """
 
     item_id: str
@@ -213,7 +248,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Σ grid(γ w t) over the history's text vectors: float64 [dim]."""
+    """Σ w [τ q ; γ t] over a history, each addend on the grid: float64 [taste + text dims]."""
 
     vector: Float64s
     coverage: Coverage
@@ -221,9 +256,9 @@ class Gathered:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Text shares, float64 [events, targets]; 0 for events whose shard did not answer."""
+    """Shares through vectors, float64 [events, targets]; 0 where an event's shard is lost."""
 
-    text: Float64s
+    by_vectors: Float64s
     coverage: Coverage
 
 

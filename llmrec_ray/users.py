@@ -23,7 +23,7 @@ NOBODY = UserState(user_version=0)
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: the fold, and Σ grid(γ w t) over it, float64 [dim], from shards that answered."""
+    """Who asks: the fold, and Σ w [τ q ; γ t] over it, float64 [dim], from shards that answered."""
 
     generation: str
     state: UserState
@@ -73,7 +73,7 @@ class Users:
 
     async def _gather(self, state: UserState, manifest: Manifest) -> Asker:
         if not state.events:
-            empty = np.zeros(manifest.encoder.dim)
+            empty = np.zeros(manifest.dim)
             return Asker(manifest.generation, state, empty, None)
         with stage("gather"):
             gathered = await self._searcher.gather(manifest.generation, state.events)

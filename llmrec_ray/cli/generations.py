@@ -152,7 +152,10 @@ def _described(manifest: "Manifest") -> list[Row]:
         "trained until": manifest.trained_until and manifest.trained_until.isoformat(sep=" "),
         "encoder": f"{manifest.encoder.name}, {manifest.encoder.dim} dimensions",
         "fields": ", ".join(f"{name} ({spec.kind})" for name, spec in manifest.fields.items()),
-        "channels": ", ".join(f"{each.name} ({each.kind})" for each in manifest.channels),
+        "channels": ", ".join(
+            f"{each.name} ({each.dim} dimensions)" if each.dim else each.name
+            for each in manifest.channels
+        ),
         "segments": f"{len(manifest.segments):,}",
         "objects": f"{len(refs):,}",
         "bytes": f"{sum(ref.bytes for ref in refs.values()):,}",

@@ -6,9 +6,8 @@ leaves no trace, and forgetting an event is folding a history that never had it,
 
 from collections.abc import Sequence
 
-from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.ports import History
-from llmrec_ray.types import Event, EventWeights, SessionItem, UserState, WeightedEvent
+from llmrec_ray.types import EventWeights, SessionItem, UserState, WeightedEvent
 
 
 def fold(history: History, weights: EventWeights) -> UserState:
@@ -24,7 +23,7 @@ def fold(history: History, weights: EventWeights) -> UserState:
             event_id=event.event_id,
             item_id=event.item_id,
             type=event.type,
-            weight=worth(event, weights) * weights.recency**position,
+            weight=weights.worth(event.type, event.value) * weights.recency**position,
             value=event.value,
         )
         for position, event in enumerate(newest_first)
@@ -53,29 +52,3 @@ def session(items: Sequence[SessionItem], recency: float = 1.0) -> tuple[Weighte
         for place in range(newest, -1, -1)
     )
     return tuple(event for event in weighted if event.weight != 0)
-
-
-def worth(event: Event, weights: EventWeights) -> float:
-    """The event's weight at position 0; a review is positive unless its value says otherwise."""
-    by_type = weights.by_type.get(event.type, 0.0)
-    match event.type:
-        case "rating":
-            return by_type * _on_scale(event.value, weights, without=0.0)
-        case "review":
-            return by_type * _on_scale(event.value, weights, without=1.0)
-        case _:
-            return by_type
-
-
-def _on_scale(value: float | None, weights: EventWeights, *, without: float) -> float:
-    """A value's place on the rating scale, in [-low_rating, 1]; `without` where it has none."""
-    if value is None:
-        return without
-    low, high = weights.rating_scale
-    if not low < high:
-        raise InvalidSettings(
-            f"rating_scale is ({low}, {high}): its first number must be the smaller one.",
-            field="rating_scale",
-        )
-    place = max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
-    return place if place >= 0 else place * weights.low_rating

@@ -13,16 +13,19 @@ from llmrec_ray.errors import InvalidInput
 from llmrec_ray.generation.manifest import ChannelKind, FieldSpec
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.schemas import (
+    CONTEXT,
     ITEM_ID,
     NEIGHBOURS_SCHEMA,
     POPULARITY,
     POPULARITY_SCHEMA,
+    TARGET_VECTOR,
     TITLE,
     WEIGHT,
     items_schema,
+    taste_schema,
     vectors_schema,
 )
-from llmrec_ray.storage.columns import numbers, texts, vectors
+from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_dim
 from llmrec_ray.types import EventWeights, Mix
 
 ITEMS = "items"
@@ -31,11 +34,22 @@ NORM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class ChannelTable:
-    """A channel: `vectors` and `popularity` have a row an item, `neighbours` names items by id."""
+    """A channel: a row an item, except `neighbours`, which names items by id."""
 
     name: str
     kind: ChannelKind
     table: pa.Table
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the vectors; 0 for channels without."""
+        match self.kind:
+            case "text":
+                return vectors_dim(self.table)
+            case "taste":
+                return vectors_dim(self.table, CONTEXT)
+            case _:
+                return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,7 @@ class Draft:
     mix: Mix
     events: int
     trained_until: datetime | None
+    validation_ndcg: float | None = None
 
 
 def checked(draft: Draft) -> Draft:
@@ -72,7 +87,8 @@ def _checked_channel(channel: ChannelTable, draft: Draft) -> pa.Table:
             f"channel {channel.name!r}: use a name of small letters, digits and underscores."
         )
     schemas = {
-        "vectors": vectors_schema(draft.encoder.dim),
+        "text": vectors_schema(draft.encoder.dim),
+        "taste": taste_schema(channel.dim if channel.kind == "taste" else 1),
         "popularity": POPULARITY_SCHEMA,
         "neighbours": NEIGHBOURS_SCHEMA,
     }
@@ -88,10 +104,13 @@ def _checked_channel(channel: ChannelTable, draft: Draft) -> pa.Table:
             " it needs one for each item, in the same order.",
             channel=channel.name,
         )
-    if channel.kind == "vectors":
-        _check_vectors(channel, draft)
-    else:
-        _check_popularity(channel)
+    match channel.kind:
+        case "text":
+            _check_text(channel, draft)
+        case "taste":
+            _check_taste(channel)
+        case _:
+            _check_popularity(channel)
     return table
 
 
@@ -115,7 +134,7 @@ def _checked_items(draft: Draft) -> pa.Table:
     return items
 
 
-def _check_vectors(channel: ChannelTable, draft: Draft) -> None:
+def _check_text(channel: ChannelTable, draft: Draft) -> None:
     found = vectors(channel.table)
     norms = np.einsum("nd,nd->n", found, found, dtype=np.float64)
     wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
@@ -126,6 +145,14 @@ def _check_vectors(channel: ChannelTable, draft: Draft) -> None:
             f" of item {item_id!r} for one. Normalise what the encoder returns.",
             channel=channel.name,
         )
+
+
+def _check_taste(channel: ChannelTable) -> None:
+    for name in (CONTEXT, TARGET_VECTOR):
+        if not np.all(np.isfinite(vectors(channel.table, name))):
+            raise InvalidInput(
+                f"channel {channel.name!r}: a {name} vector is not finite.", channel=channel.name
+            )
 
 
 def _check_popularity(channel: ChannelTable) -> None:

@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmrec_ray.types import EventWeights, FieldKind, Mix
 
-FORMAT = 1
+FORMAT = 2
 
-ChannelKind = Literal["vectors", "neighbours", "popularity"]
+ChannelKind = Literal["text", "taste", "neighbours", "popularity"]
 
 
 class Record(BaseModel):
@@ -43,10 +43,14 @@ class FieldSpec(Record):
 
 
 class Channel(Record):
-    """One addend of the score; each segment stores an object of this name."""
+    """One addend of the score; each segment stores an object of this name.
+
+    `dim` is that of the vectors of a text or taste channel, 0 for the others.
+    """
 
     name: str
     kind: ChannelKind
+    dim: int = 0
 
 
 class ObjectRef(Record):
@@ -81,3 +85,14 @@ class Manifest(Record):
     items: int
     events: int
     trained_until: datetime | None
+    validation_ndcg: float | None = None
+
+    @property
+    def taste_dim(self) -> int:
+        """Dimensions of the learned vectors; 0 where there were no events to learn from."""
+        return sum(channel.dim for channel in self.channels if channel.kind == "taste")
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a query's vector: taste, then text."""
+        return self.taste_dim + self.encoder.dim

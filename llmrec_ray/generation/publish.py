@@ -173,11 +173,14 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         weights=draft.weights,
         mix=draft.mix,
         fields=dict(draft.fields),
-        channels=tuple(Channel(name=each.name, kind=each.kind) for each in draft.channels),
+        channels=tuple(
+            Channel(name=each.name, kind=each.kind, dim=each.dim) for each in draft.channels
+        ),
         segments=segments,
         items=draft.items.num_rows,
         events=draft.events,
         trained_until=trained.astimezone(UTC) if trained else None,
+        validation_ndcg=draft.validation_ndcg,
     )
     return unnamed.model_copy(update={"generation": _id(unnamed)})
 

@@ -28,5 +28,5 @@ def dots(rows: Float32s, vector: Float64s) -> Float64s:
 
 
 def dot_error(dim: int, norm: float) -> float:
-    """How far a float32 dot product of a unit row with a vector of that norm can be from `dots`."""
+    """How far a float32 dot product can be from `dots`; `norm` is the product of both norms."""
     return dim * (2.0**-23 * norm + 2.0**-40)

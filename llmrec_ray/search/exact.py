@@ -29,17 +29,24 @@ Allowed = Callable[[Scope], Bools]
 
 
 def gather(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Float64s:
-    """Σ grid(γ w t) over the events whose items are rows here, float64 [dim]."""
-    total = np.zeros(rows.text.shape[1])
+    """Σ w [τ q ; γ t] over the events whose items are rows here, float64 [dim]."""
+    total = np.zeros(rows.dim)
     for event in events:
         if (row := rows.row_of.get(event.item_id)) is not None:
-            total += scaled(rows.text[row], event.weight, mix)
+            total += _addend(rows, row, event.weight, mix)
     return total
 
 
-def scaled(vector: Float32s, weight: float, mix: Mix) -> Float64s:
-    """grid(γ w t), float64 [dim]: one event's addend to the query vector."""
-    return on_grid(mix.text * weight * vector.astype(np.float64))
+def _addend(rows: Rows, row: int, weight: float, mix: Mix) -> Float64s:
+    """w [τ q ; γ t] on the grid, float64 [dim]: one event's addend to the query vector."""
+    taste = on_grid(mix.taste * weight * rows.context[row].astype(np.float64))
+    return np.concatenate([taste, on_grid(mix.text * weight * rows.text[row].astype(np.float64))])
+
+
+def text_addend(vector: Float32s, mix: Mix, taste_dim: int) -> Float64s:
+    """What a text asked for adds to the query vector, float64 [dim]: it has no taste."""
+    pulls = on_grid(mix.text * mix.query * vector.astype(np.float64))
+    return np.concatenate([np.zeros(taste_dim), pulls])
 
 
 def _through_neighbours(weights: Float64s, event: WeightedEvent, mix: Mix) -> Float64s:
@@ -47,14 +54,14 @@ def _through_neighbours(weights: Float64s, event: WeightedEvent, mix: Mix) -> Fl
     return on_grid(mix.neighbours * event.weight * weights)
 
 
-def text_shares(
+def vector_shares(
     rows: Rows, events: Sequence[WeightedEvent], targets: Float32s, mix: Mix
 ) -> Float64s:
-    """What each event adds to each target through text, float64 [events, targets]."""
+    """What each event adds to each target [p ; t] through vectors, float64 [events, targets]."""
     shares = np.zeros((len(events), len(targets)))
     for position, event in enumerate(events):
         if (row := rows.row_of.get(event.item_id)) is not None:
-            shares[position] = dots(targets, scaled(rows.text[row], event.weight, mix))
+            shares[position] = dots(targets, _addend(rows, row, event.weight, mix))
     return shares
 
 
@@ -63,7 +70,8 @@ def score(
 ) -> list[list[Candidate]]:
     """The best rows of each additive query, sorted by score, ties by item id."""
     vectors = np.stack([query.vector for query in queries]).astype(np.float32)
-    products = vectors @ rows.text.T
+    taste = rows.target.shape[1]
+    products = vectors[:, :taste] @ rows.target.T + vectors[:, taste:] @ rows.text.T
     return [
         _score_one(rows, query, product, mix, allowed(query.scope))
         for query, product in zip(queries, products, strict=True)
@@ -78,9 +86,9 @@ def _score_one(
         targets, weights = rows.neighbours.of(event.item_id)
         neighbours[targets] += _through_neighbours(weights, event, mix)
     prior = query.prior * rows.popularity
-    slack = dot_error(rows.text.shape[1], float(np.linalg.norm(query.vector)))
+    slack = dot_error(rows.dim, rows.longest * float(np.linalg.norm(query.vector)))
     near = _near_best(product + neighbours + prior, allowed, query.scope.limit, slack)
-    scores = dots(rows.text[near], query.vector) + neighbours[near] + prior[near]
+    scores = dots(rows.vectors(near), query.vector) + neighbours[near] + prior[near]
     return [
         Candidate(
             item_id=rows.ids[row],
@@ -90,7 +98,7 @@ def _score_one(
             neighbour_shares=_neighbour_shares(rows, query.events, row, mix)
             if query.with_parts
             else None,
-            vector=rows.text[row] if query.with_parts else None,
+            vector=rows.vectors(row) if query.with_parts else None,
         )
         for row, value in _ranked(rows, near, scores, query.scope.limit)
     ]

@@ -7,19 +7,33 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, POPULARITY, ROW, SOURCE, TITLE, WEIGHT
+from llmrec_ray.schemas import (
+    CONTEXT,
+    FIELD_PREFIX,
+    ITEM_ID,
+    POPULARITY,
+    ROW,
+    SOURCE,
+    TARGET_VECTOR,
+    TITLE,
+    WEIGHT,
+)
 from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The stored objects of one segment; items, text and popularity are row-aligned."""
+    """The stored objects of one segment, row-aligned but for the neighbours.
+
+    `taste` is absent where a generation was made without events.
+    """
 
     items: pa.Table
     text: pa.Table
     popularity: pa.Table
     neighbours: pa.Table
+    taste: pa.Table | None = None
 
     def cut(self, kept: Bools) -> "Tables":
         """The rows that `kept` (bool [rows]) marks; neighbours follow their targets."""
@@ -33,6 +47,7 @@ class Tables:
             self.text.take(owned),
             self.popularity.take(owned),
             self.neighbours.take(stays).set_column(1, ROW, moved),
+            self.taste.take(owned) if self.taste is not None else None,
         )
 
 
@@ -56,18 +71,34 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Row-aligned items: ids, Arrow fields, text vectors float32 [rows, dim], popularity."""
+    """Row-aligned items: ids, Arrow fields, vectors, popularity.
+
+    `text` float32 [rows, text dims] with their `norms`; `context` (q) and `target` (p) float32
+    [rows, taste dims]; `longest` is the largest norm of a row's [p ; t].
+    """
 
     ids: tuple[str, ...]
     row_of: dict[str, int]
     items: pa.Table
     text: Float32s
     norms: Float64s
+    context: Float32s
+    target: Float32s
+    longest: float
     popularity: Float64s
     neighbours: Neighbours
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a query's vector: taste, then text."""
+        return self.target.shape[1] + self.text.shape[1]
+
+    def vectors(self, rows: int | Ints) -> Float32s:
+        """[p ; t] of one row or of several, float32 […, dim]."""
+        return np.concatenate([self.target[rows], self.text[rows]], axis=-1)
 
     def title(self, row: int) -> str:
         return cast(str, self.items[TITLE][row].as_py())
@@ -89,15 +120,32 @@ def rows_of(segments: Sequence[Tables]) -> Rows:
     ids = tuple(texts(items, ITEM_ID))
     text = np.concatenate([vectors(part.text) for part in segments])
     popularity = pa.concat_tables([part.popularity for part in segments])
+    norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
+    context, target = _taste(segments, CONTEXT), _taste(segments, TARGET_VECTOR)
+    squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
     return Rows(
         ids=ids,
         row_of={item_id: row for row, item_id in enumerate(ids)},
         items=items,
         text=text,
-        norms=np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64)),
+        norms=norms,
+        context=context,
+        target=target,
+        longest=float(np.sqrt(squares.max(initial=0.0))),
         popularity=numbers(popularity, POPULARITY),
         neighbours=_neighbours(segments),
     )
+
+
+def _taste(segments: Sequence[Tables], name: str) -> Float32s:
+    """The learned vectors of one role, float32 [rows, taste dims]; no dims without events."""
+    parts = [
+        np.zeros((part.items.num_rows, 0), np.float32)
+        if part.taste is None
+        else vectors(part.taste, name)
+        for part in segments
+    ]
+    return np.concatenate(parts)
 
 
 def _neighbours(segments: Sequence[Tables]) -> Neighbours:

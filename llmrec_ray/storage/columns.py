@@ -33,8 +33,19 @@ def coded(table: pa.Table, name: str) -> tuple[list[str], Ints]:
     return cast(list[str], column.dictionary.to_pylist()), np.asarray(column.indices, np.int64)
 
 
-def vectors(table: pa.Table) -> Float32s:
-    """The vectors of a table, float32 [rows, dim]."""
-    column = cast("pa.FixedSizeListArray[Any, Any]", table.column(VECTOR).combine_chunks())
+def vectors_column(vectors: Float32s) -> "pa.Array[Any]":
+    """Vectors float32 [rows, dim] as one column."""
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+
+
+def vectors_dim(table: pa.Table, name: str = VECTOR) -> int:
+    """The dimension of a column of vectors."""
+    return cast("pa.FixedSizeListType[Any, Any]", table.schema.field(name).type).list_size
+
+
+def vectors(table: pa.Table, name: str = VECTOR) -> Float32s:
+    """A column of vectors, float32 [rows, dim]."""
+    column = cast("pa.FixedSizeListArray[Any, Any]", table.column(name).combine_chunks())
     flat = np.asarray(column.flatten(), dtype=np.float32)
     return flat.reshape(table.num_rows, column.type.list_size)

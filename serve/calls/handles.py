@@ -82,10 +82,10 @@ class ShardSearcher:
                 for shard, places in owned.items()
             }
         )
-        text: Float64s = np.zeros((len(events), len(targets)))
+        by_vectors: Float64s = np.zeros((len(events), len(targets)))
         for shard, part in parts.items():
-            text[owned[shard]] = part
-        return Shares(text, coverage)
+            by_vectors[owned[shard]] = part
+        return Shares(by_vectors, coverage)
 
     async def lookup(self, generation: str, item_ids: Sequence[str]) -> Looked:
         owned = self._by_owner(item_ids, lambda item_id: item_id)

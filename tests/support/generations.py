@@ -76,13 +76,13 @@ def draft(count: int = 40, seed: int = 0) -> Draft:
             "genres": FieldSpec(kind="tags"),
         },
         channels=(
-            ChannelTable("text", "vectors", vectors(unit_vectors(count, seed))),
+            ChannelTable("text", "text", vectors(unit_vectors(count, seed))),
             ChannelTable("neighbours", "neighbours", neighbours(pairs)),
             ChannelTable("popularity", "popularity", popularity([n / count for n in range(count)])),
         ),
         encoder=EncoderInfo("hashing", "0123456789abcdef", DIM),
         weights=EventWeights({"like": 1.0, "view": 0.2}),
-        mix=Mix(neighbours=1.0, text=0.1, prior=0.3, prior_fade=2.0, query=1.0),
+        mix=Mix(neighbours=1.0, taste=1.0, text=0.1, prior=0.3, prior_fade=2.0, query=1.0),
         events=120,
         trained_until=datetime(2026, 1, 2, tzinfo=UTC),
     )

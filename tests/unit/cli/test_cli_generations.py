@@ -108,7 +108,7 @@ def test_a_generation_is_shown_as_a_table_or_as_its_manifest(run: Run, store: Fo
     )
     shown = run("generations", "show", name).out
     assert "hashing, 4 dimensions" in shown
-    assert "text (vectors)" in shown
+    assert "text (4 dimensions), neighbours, popularity" in shown
 
 
 def test_activate_and_rollback_change_what_is_current(run: Run, store: FolderStore) -> None:

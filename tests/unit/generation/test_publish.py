@@ -147,7 +147,7 @@ def test_the_manifest_says_what_the_generation_was_made_of(store: FolderStore) -
         "dim": 4,
     }
     assert [(channel.name, channel.kind) for channel in manifest.channels] == [
-        ("text", "vectors"),
+        ("text", "text"),
         ("neighbours", "neighbours"),
         ("popularity", "popularity"),
     ]
@@ -191,7 +191,7 @@ def test_the_zone_of_a_time_makes_no_other_generation(store: FolderStore) -> Non
     [
         draft(seed=1),
         draft(41),
-        replace(draft(), mix=Mix(1.0, 0.2, 0.3, 2.0, 1.0)),
+        replace(draft(), mix=Mix(1.0, 1.0, 0.2, 0.3, 2.0, 1.0)),
         replace(draft(), weights=EventWeights({"like": 0.9})),
         replace(draft(), trained_until=datetime(2026, 1, 3, tzinfo=UTC)),
     ],
@@ -398,7 +398,7 @@ REFUSED: dict[str, tuple[Draft, str]] = {
         "small letters",
     ),
     "a channel named like the items": (
-        replace(draft(), channels=(ChannelTable("items", "vectors", vectors(unit_vectors(40))),)),
+        replace(draft(), channels=(ChannelTable("items", "text", vectors(unit_vectors(40))),)),
         "name of its own",
     ),
     "a time without a zone": (
@@ -406,7 +406,7 @@ REFUSED: dict[str, tuple[Draft, str]] = {
         "time zone",
     ),
     "a mix of NaN": (
-        replace(draft(), mix=Mix(float("nan"), 0.1, 0.3, 2.0, 1.0)),
+        replace(draft(), mix=Mix(float("nan"), 1.0, 0.1, 0.3, 2.0, 1.0)),
         "finite numbers",
     ),
 }

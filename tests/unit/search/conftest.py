@@ -10,11 +10,15 @@ from llmrec_ray.schemas import (
     POPULARITY_SCHEMA,
     STORED_NEIGHBOURS_SCHEMA,
     items_schema,
+    taste_schema,
     vectors_schema,
 )
 from llmrec_ray.search.segment import Rows, Tables, rows_of
+from llmrec_ray.storage.columns import vectors_column
 
 DIM = 16
+TASTE_DIM = 8
+DIMS = TASTE_DIM + DIM
 
 
 def tables(count: int, seed: int = 0) -> Tables:
@@ -37,10 +41,11 @@ def tables(count: int, seed: int = 0) -> Tables:
         "weight": random.random(len(rows)).astype(np.float32),
     }
     schema = items_schema({"year": "number", "genres": "tags", "country": "text"})
-    flat = pa.array(vectors.ravel())
+    tastes = [random.normal(size=(count, TASTE_DIM)).astype(np.float32) for _ in range(2)]
     return Tables(
         items=pa.table(items, schema=schema),
-        text=pa.table([pa.FixedSizeListArray.from_arrays(flat, DIM)], schema=vectors_schema(DIM)),
+        text=pa.table([vectors_column(vectors)], schema=vectors_schema(DIM)),
+        taste=pa.table([vectors_column(one) for one in tastes], schema=taste_schema(TASTE_DIM)),
         popularity=pa.table(
             {"popularity": pa.array(random.random(count), pa.float32())}, schema=POPULARITY_SCHEMA
         ),

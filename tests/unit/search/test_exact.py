@@ -12,9 +12,9 @@ from llmrec_ray.search import exact
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.segment import Rows, rows_of
 from llmrec_ray.types import Metric, Mix, NearQuery, Scope, ScoreQuery, WeightedEvent
-from tests.unit.search.conftest import DIM, tables
+from tests.unit.search.conftest import DIM, DIMS, tables
 
-MIX = Mix(neighbours=1.0, text=0.5, prior=0.3, prior_fade=2.0, query=10.0)
+MIX = Mix(neighbours=1.0, taste=0.7, text=0.5, prior=0.3, prior_fade=2.0, query=10.0)
 
 
 def events(weights: list[float], seed: int = 1, count: int = 60) -> tuple[WeightedEvent, ...]:
@@ -36,10 +36,12 @@ def query(rows: Rows, history: tuple[WeightedEvent, ...], limit: int = 10) -> Sc
 
 def by_formula(rows: Rows, history: tuple[WeightedEvent, ...]) -> np.ndarray:
     """The score of every row, straight from the definition."""
-    text = rows.text.astype(np.float64)
+    text, target = rows.text.astype(np.float64), rows.target.astype(np.float64)
     total = 0.2 * rows.popularity
     for event in history:
-        total = total + MIX.text * event.weight * (text @ text[rows.row_of[event.item_id]])
+        row = rows.row_of[event.item_id]
+        total = total + MIX.text * event.weight * (text @ text[row])
+        total = total + MIX.taste * event.weight * (target @ rows.context[row].astype(np.float64))
         targets, weights = rows.neighbours.of(event.item_id)
         np.add.at(total, targets, MIX.neighbours * event.weight * weights)
     return total
@@ -62,10 +64,10 @@ def test_shares_add_up_to_the_score(weights: list[float], seed: int) -> None:
     shard, history = rows_of([tables(60, seed)]), events(weights, seed)
     [found] = exact.score(shard, [query(shard, history)], MIX, everything(shard))
     targets = np.stack([c.vector for c in found if c.vector is not None])
-    text = exact.text_shares(shard, history, targets, MIX)
+    through = exact.vector_shares(shard, history, targets, MIX)
     for at, candidate in enumerate(found):
         assert candidate.neighbour_shares is not None
-        parts = [*text[:, at], *candidate.neighbour_shares, candidate.prior]
+        parts = [*through[:, at], *candidate.neighbour_shares, candidate.prior]
         scale = math.fsum(abs(part) for part in parts)
         assert math.fsum(parts) == pytest.approx(candidate.score, abs=1e-9 * max(scale, 1))
 
@@ -82,7 +84,7 @@ def test_the_number_of_shards_and_the_order_of_events_change_no_bit(
     parts = [rows_of([whole.cut(np.arange(60) % shards == n)]) for n in range(shards)]
     joined = rows_of([whole])
     [alone] = exact.score(joined, [query(joined, history)], MIX, everything(joined))
-    vector = sum((exact.gather(part, shuffled, MIX) for part in parts), np.zeros(DIM))
+    vector = sum((exact.gather(part, shuffled, MIX) for part in parts), np.zeros(DIMS))
     asked = ScoreQuery(tuple(shuffled), vector, 0.2, Scope(10))
     lists = [exact.score(part, [asked], MIX, everything(part))[0] for part in parts]
     found = merge(lists, 10)
@@ -101,7 +103,7 @@ def test_a_query_scores_the_same_alone_and_in_a_batch(rows: Callable[..., Rows])
 
 def test_equal_scores_are_ranked_by_item_id(rows: Callable[..., Rows]) -> None:
     shard = rows()
-    nothing = ScoreQuery((), np.zeros(DIM), 0.0, Scope(5))
+    nothing = ScoreQuery((), np.zeros(DIMS), 0.0, Scope(5))
     [found] = exact.score(shard, [nothing], MIX, everything(shard))
     assert [c.item_id for c in found] == ["i000", "i001", "i002", "i003", "i004"]
 

@@ -224,7 +224,7 @@ async def test_shares_keep_the_order_of_the_events() -> None:
     events = [WeightedEvent(f"e{n}", str(n), "like", 1.0) for n in range(10)]
     split = ShardSearcher([Mailbox(Owner(), SHARING), Mailbox(Owner(), SHARING)])
     shares = await split.shares("g1", events, np.zeros((1, 2), np.float32))
-    assert shares.text[:, 0].tolist() == [float(n) for n in range(10)]
+    assert shares.by_vectors[:, 0].tolist() == [float(n) for n in range(10)]
 
 
 # ── hedging ──────────────────────────────────────────────────────────────────────────────────────
