@@ -22,7 +22,7 @@ CLUSTER = ROOT / "serve" / "config" / "cluster.yaml"
 BUCKET = "llmrec"
 SHARDS = 2
 SMALLER = "shards: 4 → 2; shards: 2 to 3 replicas, not 8; embedder: from 1 replica, not 2"
-QUICKER = "shards and api scale within seconds, not minutes"
+QUICKER = "shards and api scale within seconds, not minutes; a shard's target 0.5 calls, not 1"
 QUICK = {
     "metrics_interval_s": 0.5,
     "look_back_period_s": 3,
@@ -43,7 +43,9 @@ def scaled_down(port: int) -> Config:
     kept = [each for each in application["deployments"] if each["name"] not in too_many]
     application["deployments"] = copy.deepcopy(kept)  # YAML's anchors share what they name
     for shard in range(SHARDS):
-        scaling_of(config, f"shard-{shard}").update(QUICK, max_replicas=3)
+        scaling_of(config, f"shard-{shard}").update(
+            QUICK, max_replicas=3, target_ongoing_requests=0.5
+        )
     scaling_of(config, "api").update(QUICK)
     scaling_of(config, "embedder")["min_replicas"] = 1
     return config
