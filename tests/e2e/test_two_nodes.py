@@ -21,16 +21,8 @@ from tests.support.asking import Ask, asking
 from tests.support.films import catalogue
 from tests.support.in_process import recommended
 from tests.support.journal import Journal
-from tests.support.two_nodes import (
-    QUICKER,
-    SHARDS,
-    SMALLER,
-    Config,
-    TwoNodes,
-    scaled_down,
-    scaling_of,
-    two_nodes,
-)
+from tests.support.scaled_down import QUICKER, SHARDS, SMALLER, Config, scaled_down, scaling_of
+from tests.support.two_nodes import TwoNodes, two_nodes
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
