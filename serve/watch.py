@@ -81,19 +81,22 @@ class Watch:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await self.look()
+                await self._try_to_look()
                 while self._awaits_others():
                     await asyncio.sleep(SETTLE_S)
-                    await self.look()
+                    await self._try_to_look()
 
     async def run(self) -> None:
         """Look until cancelled; no single failure ends it."""
         while True:
-            try:
-                await self.look()
-            except Exception:
-                log.exception("watch_failed")
+            await self._try_to_look()
             await asyncio.sleep(self._poll_s)
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self.look()
+        except Exception:
+            log.exception("watch_failed")
 
     async def look(self) -> None:
         """Ask everybody once, then take up a generation that everybody holds."""
