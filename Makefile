@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp-$(EXTRA)
 LOCKS := requirements/$(EXTRA).txt requirements/dev.txt
 
-.PHONY: help setup demo serve load test test-all lint types locks clean
+.PHONY: help setup demo serve load test test-all two-nodes lint types locks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(STAMP) ## Run the tests, but for the long ones
 
 test-all: $(STAMP) ## Run every test
 	@$(PY) -m pytest
+
+two-nodes: $(STAMP) ## Run cluster.yaml on two Ray nodes of this machine, and tell what is seen
+	@$(PY) -m pytest -s --durations=0 tests/e2e/test_two_nodes.py
 
 lint: $(STAMP) ## Check style, formatting and import direction
 	@$(PY) -m ruff check

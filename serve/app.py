@@ -39,6 +39,9 @@ from serve.watch import PROBE_S, Probe, Probes, Told, Watch
 
 T = TypeVar("T")
 
+OTHERS_S = 120.0
+"""How long a new ingress replica waits for shards and embedders that may be starting beside it."""
+
 
 def build(settings: Settings) -> Application:
     """One deployment per shard (`shard-0` …), `embedder`, `generator`, and the ingress `api`."""
@@ -93,7 +96,13 @@ class Ingress:
         port = self._admin_port
         if port is not None:
             background.append(serve_admin(create_admin_app(service), port))
-        return create_app(service, echoed=True, admin_apart=port is not None, background=background)
+        return create_app(
+            service,
+            echoed=True,
+            admin_apart=port is not None,
+            before=self._watch.settle(OTHERS_S),
+            background=background,
+        )
 
     def _recommender(self) -> Recommender:
         settings = self._settings

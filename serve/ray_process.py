@@ -1,4 +1,4 @@
-"""A Ray head node as a child of this process: started on free ports, stopped without a trace."""
+"""Ray nodes as children of this process: started on free ports, stopped without a trace."""
 
 import contextlib
 import json
@@ -110,13 +110,53 @@ class RayNode:
         return found
 
 
-def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
+def start_ray(
+    environment: Mapping[str, str], *, cpus: int, labels: Mapping[str, str] | None = None
+) -> RayNode:
     """Start a head node on 127.0.0.1; it gets `environment` and the settings of `LOCAL`."""
-    folder = Path(tempfile.mkdtemp(prefix="llmrec-", dir="/tmp"))  # sockets need short paths
+    folder = node_folder()
     token = secrets.token_hex(32)  # nobody else on the network or the machine may run code here
-    gcs, dashboard, client, agent, metrics, haproxy_metrics, haproxy_stats = free_ports(7)
+    gcs, dashboard, client, agent, metrics = free_ports(5)
+    arguments = [
+        *("--head", "--node-ip-address", "127.0.0.1", "--port", str(gcs)),
+        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
+        *("--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics)),
+        *("--ray-client-server-port", str(client), "--num-cpus", str(cpus)),
+        *label_arguments(labels or {}),
+    ]
+    node = RayNode(
+        launch(arguments, folder, {**environment, **node_environment(folder, token)}),
+        dashboard=f"http://127.0.0.1:{dashboard}",
+        gcs=f"127.0.0.1:{gcs}",
+        folder=folder,
+        token=token,
+        metrics=f"http://127.0.0.1:{metrics}/metrics",
+    )
+    try:
+        _wait_for_dashboard(node)
+    except BaseException:
+        node.stop()
+        raise
+    return node
+
+
+def node_folder() -> Path:
+    """An empty folder for a node's files; sockets need short paths."""
+    return Path(tempfile.mkdtemp(prefix="llmrec-", dir="/tmp"))
+
+
+def label_arguments(labels: Mapping[str, str]) -> list[str]:
+    """What `ray start` is told of a node's labels."""
+    return ["--labels", ",".join(f"{name}={value}" for name, value in labels.items())] * bool(
+        labels
+    )
+
+
+def node_environment(folder: Path, token: str) -> dict[str, str]:
+    """What the processes of one node share: ports and files of their own, and the token."""
+    haproxy_metrics, haproxy_stats = free_ports(2)
     http, grpc = _port_ranges()
-    shared = {
+    return {
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
@@ -131,38 +171,26 @@ def start_ray(environment: Mapping[str, str], *, cpus: int) -> RayNode:
         "RAY_AUTH_MODE": "token",
         TOKEN: token,
     }
+
+
+def launch(
+    arguments: list[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """`ray start` with these arguments, its files and its log in the folder."""
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--node-ip-address", "127.0.0.1", "--port", str(gcs)),
-        *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
-        *("--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics)),
-        *("--ray-client-server-port", str(client), "--num-cpus", str(cpus)),
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments),
         *("--object-store-memory", str(OBJECT_STORE_BYTES), "--disable-usage-stats"),
         *("--temp-dir", str(folder / "ray"), "--include-log-monitor", "false"),
     ]
     with (folder / "ray.log").open("wb") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
-            env={**LOCAL, **environment, **shared},
+            env={**LOCAL, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to answer, in order
         )
-    node = RayNode(
-        process,
-        dashboard=f"http://127.0.0.1:{dashboard}",
-        gcs=f"127.0.0.1:{gcs}",
-        folder=folder,
-        token=token,
-        metrics=f"http://127.0.0.1:{metrics}/metrics",
-    )
-    try:
-        _wait_for_dashboard(node)
-    except BaseException:
-        node.stop()
-        raise
-    return node
 
 
 def _wait_for_dashboard(node: RayNode) -> None:

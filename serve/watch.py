@@ -5,6 +5,7 @@ fits, is handed to `Pinned`, from which requests take theirs.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from serve.shards import ShardState
 log = logging.getLogger("ray.serve")
 
 PROBE_S = 2.0
+SETTLE_S = 0.1
 
 T = TypeVar("T")
 
@@ -71,14 +73,30 @@ class Watch:
         self._store_trouble: str | None = None
         self._mismatch: str | None = None
 
+    async def settle(self, within_s: float) -> None:
+        """Look until requests can be answered, so that none is sent here before.
+
+        Returns early where waiting is no help (nothing is published, the store is away, the model
+        does not fit), and after `within_s` in any case: `/readyz` then says what is awaited.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._try_to_look()
+                while self._awaits_others():
+                    await asyncio.sleep(SETTLE_S)
+                    await self._try_to_look()
+
     async def run(self) -> None:
         """Look until cancelled; no single failure ends it."""
         while True:
-            try:
-                await self.look()
-            except Exception:
-                log.exception("watch_failed")
+            await self._try_to_look()
             await asyncio.sleep(self._poll_s)
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self.look()
+        except Exception:
+            log.exception("watch_failed")
 
     async def look(self) -> None:
         """Ask everybody once, then take up a generation that everybody holds."""
@@ -176,6 +194,10 @@ class Watch:
             self._mismatch = str(error)
             return
         self._pinned.offer(self._wanted, [self._held(shard) for shard in range(len(self._shards))])
+
+    def _awaits_others(self) -> bool:
+        """Whether all that is missing are shards and embedders, which may be starting."""
+        return self._wanted is not None and self._mismatch is None and self.serving() is None
 
     def _held(self, shard: int) -> frozenset[str] | None:
         """What every replica of a shard holds; None where none answers."""

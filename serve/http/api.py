@@ -69,15 +69,20 @@ def create_app(
     *,
     echoed: bool = False,
     admin_apart: bool = False,
+    before: Coroutine[Any, Any, None] | None = None,
     background: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> FastAPI:
-    """The ASGI application; `background` runs while it is up, `echoed` is explained at `Frame`.
+    """The ASGI application; `before` ends before it is up, `background` runs while it is.
+
+    `echoed` is explained at `Frame`.
 
     With `admin_apart` the admin routes are left to `create_admin_app`.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if before is not None:
+            await before
         running = [asyncio.ensure_future(work) for work in background]
         yield
         for task in running:

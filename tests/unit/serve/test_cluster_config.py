@@ -13,6 +13,7 @@ from llmrec_ray.settings import settings_of
 from serve import autoscaling
 from serve.app import build
 from serve.autoscaling import Rule, fault
+from tests.support.scaled_down import SHARDS, scaled_down
 from tests.unit.serve.test_local_config import names
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +31,29 @@ def test_it_fits_the_application_it_deploys() -> None:
     assert set(CONFIG) <= set(ServeDeploySchema.model_fields), "Serve ignores unknown names"
     assert APPLICATION["import_path"] == "serve.app:build"
     assert set(DEPLOYMENTS) == names(build(settings_of(APPLICATION["args"])))
+
+
+@pytest.mark.filterwarnings("ignore:The `metrics_interval_s`:DeprecationWarning")
+def test_the_two_node_run_deploys_it_but_for_the_numbers_of_scaling() -> None:
+    config = scaled_down(8123)
+    [application] = config["applications"]
+    ServeDeploySchema.model_validate(config)
+    assert {**config, "applications": [], "http_options": {}} == {
+        **CONFIG,
+        "applications": [],
+        "http_options": {},
+    }
+    deployments = {one["name"]: one for one in application["deployments"]}
+    assert {**application, "args": {}, "deployments": []} == {
+        **APPLICATION,
+        "args": {},
+        "deployments": [],
+    }
+    assert application["args"] == {**APPLICATION["args"], "search": {"shards": SHARDS}}
+    assert set(deployments) == names(build(settings_of(application["args"])))
+    for name, deployment in deployments.items():
+        shipped = DEPLOYMENTS[name]
+        assert {**deployment, "autoscaling_config": {}} == {**shipped, "autoscaling_config": {}}
 
 
 def test_one_policy_decides_for_every_deployment() -> None:
