@@ -18,6 +18,7 @@ from tests.support.manifests import (
     rayservice,
     references,
     selects,
+    unmounted,
 )
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -64,6 +65,42 @@ def test_what_is_referred_to_exists(found: list[Manifest]) -> None:
         volumes = {one["name"] for one in pod["spec"].get("volumes", [])} | {"data"}
         mounted = {one["name"] for mounts in references(pod, "volumeMounts") for one in mounts}
         assert mounted <= volumes, name
+
+
+def test_every_file_that_the_settings_name_is_mounted_and_keys_are_one(
+    found: list[Manifest],
+) -> None:
+    assert unmounted(found) == []
+    [settings] = of_kind(found, "ConfigMap")
+    assert settings["data"]["LLMREC_API_KEYS_FILE"] == "/run/secrets/llmrec-keys/api-keys"
+    assert "LLMREC_API_KEYS" not in settings["data"]
+
+
+UNMOUNTED: dict[str, Callable[[list[Manifest]], object]] = {
+    "no mount": lambda one: worker(one)["containers"][0]["volumeMounts"].pop(),
+    "another folder": lambda one: worker(one)["containers"][0]["volumeMounts"][-1].update(
+        mountPath="/run/secrets/llmrec-key"
+    ),
+    "another secret": lambda one: worker(one)["volumes"][-1]["secret"].update(
+        secretName="llmrec-key"
+    ),
+    "another path": lambda one: of_kind(one, "ConfigMap")[0]["data"].update(
+        LLMREC_API_KEYS_FILE="/run/secrets/llmrec-keys/api-key"
+    ),
+}
+
+
+def worker(found: list[Manifest]) -> Manifest:
+    return groups(rayservice(found))["cpu"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("plant", UNMOUNTED)
+def test_keys_that_are_not_mounted_where_they_are_named_are_noticed(plant: str) -> None:
+    found = manifests("production")
+    UNMOUNTED[plant](found)
+    missing = unmounted(found)
+    assert [each for each in missing if each.startswith("cpu: LLMREC_API_KEYS_FILE=")]
+    assert all("LLMREC_API_KEYS_FILE" in each for each in missing)
 
 
 def test_no_pod_has_more_rights_than_it_needs(found: list[Manifest]) -> None:
