@@ -119,7 +119,7 @@ async def behave(address: Address, seen: Seen, until: asyncio.Event) -> None:
 
 
 async def goodput(address: Address, seconds: float) -> Seen:
-    """What well-behaved clients get for a while, from a process that the others do not slow down."""
+    """What well-behaved clients get for a while, in a process that the others do not slow down."""
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(1, get_context("spawn")) as apart:
         return await loop.run_in_executor(apart, _behaving, address, seconds)
