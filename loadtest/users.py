@@ -7,6 +7,7 @@ the clock of a call starts when it was due: a client that falls behind does not 
 import itertools
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,7 @@ class Run:
 
 
 class Caller(FastHttpUser):
-    """A caller whose subclasses say in `call` what is asked, and in `judge` what is right."""
+    """A caller; a subclass says in `call` what is asked, and in `judge` what is right."""
 
     abstract = True
     network_timeout = 30.0
@@ -65,8 +66,8 @@ class Caller(FastHttpUser):
         self._writers = Zipf(len(self.shared.ids.writers))
         self._items = Zipf(len(self.shared.ids.items))
 
-    def call(self, due: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def call(self, due: float) -> None: ...
 
     def judge(self, read: dict[str, Any]) -> Told:
         return replies.ranking(read)

@@ -108,7 +108,6 @@ class Ingress:
         settings = self._settings
         generator = PoolGenerator(
             _streamed(self._generator),
-            deadline_s=settings.explain.deadline_s,
             runs=lambda: self._watch.runs("generator"),
             wake=Waker(_called(self._generator, "model")),
         )

@@ -14,6 +14,9 @@ from serve import autoscaling
 from serve.observe.meters import meters
 from serve.observe.metrics import FIRST_PIECE, GENERATIONS, PIECES, UNFINISHED
 
+NICE = 10
+"""On cores that are wanted by others too, an explanation gets a tenth of what an answer gets."""
+
 
 class GeneratorReplica:
     """The deployment `generator`: a thin shell around the vLLM engine, the same on CPU and GPU."""
@@ -23,6 +26,7 @@ class GeneratorReplica:
         os.environ.update(  # noqa: TID251 vLLM takes these from the environment alone
             engine_environment(settings.threads, settings.kv_cache_gib)
         )
+        os.nice(NICE)  # the engine's own process inherits it
         self._meters = meters()
         self._unfinished = 0
         self._model = settings.model

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import secrets
 import shutil
 import signal
@@ -22,9 +23,12 @@ from llmrec_ray.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 the name of a variable
+HAPROXY = Path(__file__).resolve().parent / "config" / "haproxy"
 START_S = 150.0
 STOP_S = 20.0
 REPLICA_PORTS = 100
+MOST_CONNECTIONS = 20_000
+SPARE_FILES = 500
 OBJECT_STORE_BYTES = 200 * 2**20
 
 LOCAL = {
@@ -34,6 +38,7 @@ LOCAL = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
     "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "HF_HUB_OFFLINE": "1",
@@ -161,6 +166,8 @@ def node_environment(folder: Path, token: str) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop - 1),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(proxy_connections()),
+        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": proxy_defaults(),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(haproxy_stats),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -226,6 +233,26 @@ def _port_ranges() -> tuple[range, range]:
     start = 10_000 + 2 * REPLICA_PORTS * secrets.randbelow(90)  # below the ephemeral ports
     middle = start + REPLICA_PORTS
     return range(start, middle), range(middle, middle + REPLICA_PORTS)
+
+
+def proxy_connections() -> int:
+    """Connections that HAProxy may hold: it refuses to start where files run out before them.
+
+    It counts two files a connection, and a pipe (two more) for every fourth.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else (files - SPARE_FILES) * 2 // 5
+    return min(MOST_CONNECTIONS, max(most, 100))
+
+
+def proxy_defaults() -> str:
+    """What Ray has no setting for, to be given as the balance algorithm.
+
+    Ray writes that as it stands into the section `defaults` of HAProxy's config, so that more lines
+    can follow it; the images have the files that these name in /app/config.
+    """
+    text = (HAPROXY / "defaults.cfg").read_text("utf-8").rstrip()
+    return text.replace("/app/config/haproxy", str(HAPROXY))
 
 
 def port_is_free(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""`llmrec keys`: a name and scopes in, a fresh API key and its entry for the list of keys out."""
+"""`llmrec keys`: a name and scopes in; a fresh API key out, and its entry for the list of keys."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, cast
@@ -29,10 +29,13 @@ def new(
     name: Annotated[str, typer.Option(help="Whose key it is; answers and logs may name it.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; may be given again.")],
 ) -> None:
-    """Print a fresh key, once, and the entry by which the service knows it."""
+    """Print a fresh key, once, to the error output, and to the output the entry of the key.
+
+    The service knows the key by its entry: `llmrec keys new … >> FILE` adds it to the list of keys.
+    """
     from llmrec_ray.api_keys import new_key
 
     scopes = cast("list[KeyScope]", [str(one) for one in dict.fromkeys(scope)])
     key, entry = new_key(name, scopes)
-    typer.echo(f"# The key. It is shown this once and stored nowhere:\n{key}\n")
-    typer.echo(f"# Its entry, for the file that LLMREC_API_KEYS_FILE names:\n{entry}", nl=False)
+    typer.echo(f"The key of {name}. It is shown this once and stored nowhere:\n{key}", err=True)
+    typer.echo(entry, nl=False)

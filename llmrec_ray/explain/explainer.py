@@ -107,8 +107,7 @@ class Explainer:
                     return
                 yield piece
         except (TimeoutError, GeneratorUnavailable) as cause:
-            late = isinstance(cause, TimeoutError) or isinstance(cause.__cause__, TimeoutError)
-            failures.append("deadline" if late else "unavailable")
+            failures.append("deadline" if isinstance(cause, TimeoutError) else "unavailable")
             log.warning("generator_failed", extra={"reason": failures[-1]})
         finally:
             if isinstance(pieces, AsyncGenerator):

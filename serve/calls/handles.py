@@ -184,33 +184,29 @@ class PoolGenerator:
         self,
         call: Callable[[Prompt], AsyncIterator[str]],
         *,
-        deadline_s: float,
         runs: Callable[[], bool] = lambda: True,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self._call = call
         self._runs = runs
         self._wake = wake
-        self._deadline_s = deadline_s
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
-        """Pieces of text until the model ends; `GeneratorUnavailable` past the deadline."""
+        """Pieces of text until the model ends; how long that may take is the caller's to say."""
         if not self._runs():
             self._wake()
             raise GeneratorUnavailable("no replica of the generator runs now.")
-        clock = asyncio.get_running_loop()
-        end = clock.time() + self._deadline_s
         pieces = self._call(prompt)
         finished = False
         try:
             while True:
                 try:
-                    piece = await asyncio.wait_for(anext(pieces), end - clock.time())
+                    piece = await anext(pieces)
                 except StopAsyncIteration:
                     finished = True
                     return
                 except Exception as cause:
-                    raise GeneratorUnavailable("the generator does not answer in time.") from cause
+                    raise GeneratorUnavailable("the generator does not answer.") from cause
                 yield piece
         finally:
             if not finished:

@@ -1,6 +1,5 @@
 """A request's body and path in, checked values out; what is wrong with them is a problem."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
@@ -11,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from llmrec_ray.settings import LimitSettings
 from serve.http.answers import ErrorAt
+from serve.http.crowd import arriving
 from serve.http.fields import Id
 from serve.http.problems import Problem, documented, invalid, of_validation
 
@@ -24,7 +24,7 @@ def reader(model: type[M], limits: LimitSettings) -> Callable[[Request], Awaitab
     async def read(request: Request) -> M:
         _check_media_type(request.headers.get("content-type", ""))
         try:
-            async with asyncio.timeout(limits.body_s):
+            async with arriving(limits.body_s):
                 body = await read_body(request, limits.body_bytes)
         except TimeoutError as cause:
             raise _too_slow(limits.body_s) from cause
@@ -55,7 +55,8 @@ async def read_body(request: Request, most: int) -> bytes:
 def _too_slow(most_s: float) -> Problem:
     return Problem(
         "body_timeout",
-        f"The body did not arrive within {most_s:g} s; send it again, or less at once.",
+        f"The body did not arrive in time ({most_s:g} s, less where many arrive at once); send it"
+        " again, or less at once.",
         headers={"Connection": "close"},
     )
 

@@ -80,10 +80,29 @@ def test_its_settings_are_settings_of_a_cluster(monkeypatch: pytest.MonkeyPatch)
         if name.startswith("LLMREC_"):
             monkeypatch.setenv(name, value)
     assert settings_of({"deployment": {"kind": "cluster"}})
-    [mounted] = launcher()["file_mounts"]
-    files = [value for name, value in given.items() if re.search(r"_(FILE|PATH)$", name)]
-    assert len(files) == 3
-    assert all(path.startswith(f"{mounted}/") for path in files)
+    assert given["LLMREC_API_KEYS_FILE"]
+    assert unmounted(launcher()) == []
+
+
+def unmounted(config: Launcher) -> list[str]:
+    """Variables whose file is none of those that the head comment has in the mounted folder."""
+    text = (DEPLOY / "cluster" / "aws.yaml").read_text("utf-8")
+    [listed] = re.findall(r"holds \w+ files: ([^.]+)\.", text.replace("\n# ", " "))
+    there = {f"{folder}/{file}" for folder in config["file_mounts"] for file in listed.split(", ")}
+    return [
+        f"{name}={value}"
+        for name, value in environment(config).items()
+        if re.search(r"_(FILE|PATH)$", name) and value not in there
+    ]
+
+
+@pytest.mark.parametrize("named", ["/home/ray/secrets/api-key", "/home/ray/secret/api-keys"])
+def test_keys_that_are_not_mounted_where_they_are_named_are_noticed(named: str) -> None:
+    config = launcher()
+    options: list[str] = config["docker"]["run_options"]
+    at = options.index("-e LLMREC_API_KEYS_FILE=/home/ray/secrets/api-keys")
+    options[at] = f"-e LLMREC_API_KEYS_FILE={named}"
+    assert unmounted(config) == [f"LLMREC_API_KEYS_FILE={named}"]
 
 
 def test_no_option_says_anything_to_the_shell_that_reads_it() -> None:

@@ -188,12 +188,30 @@ def test_the_settings_are_settings_and_secrets_come_from_files(
     settings = settings_of({"deployment": {"kind": "cluster"}})
     assert settings.object_store.endpoint.split(":")[0] in file["services"]
     assert "@events:" in settings.event_store.url
-    mounted = {f"/run/secrets/{name}" for name in file["secrets"]}
-    assert {value for name, value in environment.items() if name.endswith("_FILE")} == mounted
+    assert environment["LLMREC_API_KEYS_FILE"]
+    assert unmounted(file) == []
     for service in file["services"].values():
         assert set(service.get("secrets", [])) <= set(file["secrets"])
         for name, value in service.get("environment", {}).items():
             assert "PASSWORD" not in name or name.endswith("_FILE"), value
+
+
+def unmounted(file: dict[str, Any]) -> list[str]:
+    """What services' variables name as a file that is no secret of theirs."""
+    return [
+        f"{service}: {name}={value}"
+        for service, one in file["services"].items()
+        for name, value in one.get("environment", {}).items()
+        if name.endswith("_FILE")
+        and value not in {f"/run/secrets/{secret}" for secret in one.get("secrets", [])}
+    ]
+
+
+def test_keys_that_are_not_mounted_where_they_are_named_are_noticed() -> None:
+    file = compose()
+    file["services"]["service"]["secrets"].remove("api-keys")
+    [missing] = {each.partition(": ")[2] for each in unmounted(file)}
+    assert missing == "LLMREC_API_KEYS_FILE=/run/secrets/api-keys"
 
 
 def test_the_service_has_no_more_rights_than_it_needs() -> None:

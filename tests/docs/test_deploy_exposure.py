@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.manifests import DEPLOY, ROOT, Manifest, callers, groups, manifests, rayservice
+from llmrec_ray.settings import Settings
+from tests.support.manifests import (
+    DEPLOY,
+    ROOT,
+    Manifest,
+    callers,
+    groups,
+    manifests,
+    of_kind,
+    rayservice,
+)
 
 INTERNAL = {
     "gcs": 6379,
@@ -17,6 +27,7 @@ INTERNAL = {
     "haproxy metrics": 9101,
     "haproxy statistics": 8404,
     "a replica": 30000,
+    "admin": 8001,
 }
 AGENTS = re.compile(r"--(dashboard-host|node-ip-address|ray-client-server-host)[= ](\S+)")
 SERVE_CONFIGS = [
@@ -59,6 +70,15 @@ def test_the_service_and_its_metrics_are_open_to_labelled_namespaces(found: list
         [allowed] = [peer for peer in callers(found, "cpu", port) if not ours(peer)]
         assert allowed == {"namespaceSelector": {"matchLabels": {label: "true"}}}
     assert all(ours(peer) for peer in callers(found, "head", 8000))
+
+
+def test_admin_routes_have_a_port_of_their_own_on_loopback(found: list[Manifest]) -> None:
+    [settings] = of_kind(found, "ConfigMap")
+    launcher = (DEPLOY / "cluster" / "aws.yaml").read_text("utf-8")
+    assert settings["data"]["LLMREC_HTTP__ADMIN_PORT"] == str(INTERNAL["admin"])
+    assert f"-e LLMREC_HTTP__ADMIN_PORT={INTERNAL['admin']}\n" in launcher
+    assert Settings().http.admin_host == "127.0.0.1"
+    assert "LLMREC_HTTP__ADMIN_HOST" not in {*settings["data"]} | {*re.findall(r"\w+", launcher)}
 
 
 def test_redis_is_open_to_the_head_alone(found: list[Manifest]) -> None:

@@ -1,10 +1,14 @@
 """deploy/kuberay: Kubernetes, KubeRay and Ray Serve take every overlay; typos are caught."""
 
+import json
+import re
 from collections.abc import Callable
 
 import pytest
 import yaml
 
+from serve.http.answers import ProblemAnswer
+from serve.ray_process import HAPROXY, proxy_defaults
 from tests.support.manifests import (
     DEPLOY,
     OVERLAYS,
@@ -18,6 +22,7 @@ from tests.support.manifests import (
     rayservice,
     references,
     selects,
+    unmounted,
 )
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -64,6 +69,62 @@ def test_what_is_referred_to_exists(found: list[Manifest]) -> None:
         volumes = {one["name"] for one in pod["spec"].get("volumes", [])} | {"data"}
         mounted = {one["name"] for mounts in references(pod, "volumeMounts") for one in mounts}
         assert mounted <= volumes, name
+
+
+def test_every_file_that_the_settings_name_is_mounted_and_keys_are_one(
+    found: list[Manifest],
+) -> None:
+    assert unmounted(found) == []
+    [settings] = of_kind(found, "ConfigMap")
+    assert settings["data"]["LLMREC_API_KEYS_FILE"] == "/run/secrets/llmrec-keys/api-keys"
+    assert "LLMREC_API_KEYS" not in settings["data"]
+
+
+UNMOUNTED: dict[str, Callable[[list[Manifest]], object]] = {
+    "no mount": lambda one: worker(one)["containers"][0]["volumeMounts"].pop(),
+    "another folder": lambda one: worker(one)["containers"][0]["volumeMounts"][-1].update(
+        mountPath="/run/secrets/llmrec-key"
+    ),
+    "another secret": lambda one: worker(one)["volumes"][-1]["secret"].update(
+        secretName="llmrec-key"
+    ),
+    "another path": lambda one: of_kind(one, "ConfigMap")[0]["data"].update(
+        LLMREC_API_KEYS_FILE="/run/secrets/llmrec-keys/api-key"
+    ),
+}
+
+
+def worker(found: list[Manifest]) -> Manifest:
+    return groups(rayservice(found))["cpu"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("plant", UNMOUNTED)
+def test_keys_that_are_not_mounted_where_they_are_named_are_noticed(plant: str) -> None:
+    found = manifests("production")
+    UNMOUNTED[plant](found)
+    missing = unmounted(found)
+    assert [each for each in missing if each.startswith("cpu: LLMREC_API_KEYS_FILE=")]
+    assert all("LLMREC_API_KEYS_FILE" in each for each in missing)
+
+
+def test_every_proxy_has_the_defaults_that_ray_has_no_setting_for(found: list[Manifest]) -> None:
+    defaults = (HAPROXY / "defaults.cfg").read_text("utf-8").rstrip()
+    [settings] = of_kind(found, "ConfigMap")
+    assert settings["data"]["RAY_SERVE_HAPROXY_BALANCE_ALGORITHM"] == defaults
+    assert proxy_defaults().partition("\n")[0] == "leastconn"
+    assert re.findall(r"/\S+", proxy_defaults()) == [str(HAPROXY / "503.http")]
+    launcher = yaml.safe_load((DEPLOY / "cluster" / "aws.yaml").read_text("utf-8"))
+    for start in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert '="$(cat /app/config/haproxy/defaults.cfg)"; ray start' in launcher[start][-1]
+
+
+def test_the_proxys_own_refusal_is_a_problem() -> None:
+    head, _, body = (HAPROXY / "503.http").read_text("utf-8").partition("\n\n")
+    lines = head.splitlines()
+    assert lines[0].startswith("HTTP/1.1 503 ")
+    assert {f"Content-Length: {len(body)}", "Retry-After: 1"} <= set(lines)
+    assert "Content-Type: application/problem+json" in lines
+    assert ProblemAnswer.model_validate({"request_id": "", **json.loads(body)}).status == 503
 
 
 def test_no_pod_has_more_rights_than_it_needs(found: list[Manifest]) -> None:

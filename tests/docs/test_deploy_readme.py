@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+from llmrec_ray.api_keys import parse_keys
+from llmrec_ray.cli import main
 from tests.support.manifests import DEPLOY, ROOT
 
 TEXT = (DEPLOY / "README.md").read_text("utf-8")
@@ -26,7 +30,19 @@ def test_every_secret_of_the_example_is_made() -> None:
     assert re.findall(r"secret generic (\S+)", COMMANDS) == shown
     composed = (DEPLOY / "docker" / "compose.yaml").read_text("utf-8")
     files = re.findall(r"\./secrets/([\w-]+)", composed)
-    assert f"for name in {' '.join(files)}; do" in COMMANDS
+    assert f"for name in {' '.join(file for file in files if file != 'api-keys')}; do" in COMMANDS
+
+
+@pytest.mark.parametrize("file", ["secrets/api-keys", "api-keys", "~/.llmrec-aws/api-keys"])
+def test_each_way_makes_its_keys_by_a_command_that_works(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = re.findall(rf"llmrec (keys new .+) >> {re.escape(file)}$", COMMANDS, re.MULTILINE)
+    assert made
+    for command in made:
+        with pytest.raises(SystemExit):
+            main(command.split())
+    assert len(parse_keys(capsys.readouterr().out, file)) == len(made)
 
 
 def test_every_target_of_an_image_exists() -> None:

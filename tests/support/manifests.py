@@ -107,6 +107,30 @@ def _strict(schema: Any) -> Any:
     return made
 
 
+def unmounted(found: list[Manifest]) -> list[str]:
+    """What the settings name as a file and no Ray container has: container, variable and path."""
+    [settings] = of_kind(found, "ConfigMap")
+    files = {name: path for name, path in settings["data"].items() if name.endswith("_FILE")}
+    example = yaml.safe_load_all((DEPLOY / "kuberay" / "secrets.example.yaml").read_text("utf-8"))
+    secrets = {each["metadata"]["name"]: each["stringData"] for each in example}
+    missing: list[str] = []
+    for group, one in groups(rayservice(found)).items():
+        pod = one["template"]["spec"]
+        held = {
+            volume["name"]: secrets.get(volume["secret"]["secretName"], {})
+            for volume in pod["volumes"]
+            if "secret" in volume
+        }
+        for container in pod["containers"]:
+            there = {
+                f"{mount['mountPath']}/{key}"
+                for mount in container["volumeMounts"]
+                for key in held.get(mount["name"], {})
+            }
+            missing += [f"{group}: {n}={p}" for n, p in files.items() if p not in there]
+    return missing
+
+
 # ── what a network policy lets through ───────────────────────────────────────────────────────────
 
 

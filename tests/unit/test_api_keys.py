@@ -173,15 +173,15 @@ def test_a_file_that_cannot_be_read_is_named(
 # ── the command ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_command_prints_a_key_and_the_entry_that_knows_it(
+def test_the_command_says_a_key_and_prints_the_entry_that_knows_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["keys", "new", "--name", "shop", "--scope", "read", "--scope", "write"])
     assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    (key,) = [line for line in printed.splitlines() if line.startswith("llmrec_")]
-    found = Keyring(parse_keys(printed.replace(key, ""), "printed")).find(key)
+    printed = capsys.readouterr()
+    (key,) = [line for line in printed.err.splitlines() if line.startswith("llmrec_")]
+    found = Keyring(parse_keys(printed.out, "printed")).find(key)
     assert found is not None
     assert found.scopes == {"read", "write"}
 

@@ -56,7 +56,7 @@ async def test_nothing_is_asked_of_a_generator_without_a_replica() -> None:
     def call(_: Prompt) -> AsyncIterator[str]:
         raise AssertionError("asked")
 
-    generator = PoolGenerator(call, deadline_s=NEVER, runs=Running())
+    generator = PoolGenerator(call, runs=Running())
     with pytest.raises(GeneratorUnavailable):
         await anext(generator.generate(Prompt("", "", "", 0, 1)))
 
@@ -71,7 +71,7 @@ async def test_a_generator_that_is_asked_for_and_absent_is_called_for() -> None:
     def call(_: Prompt) -> AsyncIterator[str]:
         raise AssertionError("asked")
 
-    generator = PoolGenerator(call, deadline_s=NEVER, runs=Running(), wake=wake)
+    generator = PoolGenerator(call, runs=Running(), wake=wake)
     with pytest.raises(GeneratorUnavailable):
         await anext(generator.generate(Prompt("", "", "", 0, 1)))
     assert calls == 1
