@@ -78,6 +78,7 @@ def test_prefixes_are_put_before_the_texts(fast: Embedder):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)  # two conversions of a vocabulary of 250,000
 @pytest.mark.parametrize(("runtime", "least"), [("openvino", 0.9999), ("openvino-int8", 0.98)])
 def test_the_multilingual_preset_runs_on_it_too(runtime: Runtime, least: float):
     model = "multilingual-e5-small"
