@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def local_model(reference: str, *, folder: Path = FOLDER, hub: bool = True) -> s
         source = _in_package(preset.source)
         if preset.convert is None:
             return str(source)
-        return str(_converted(source, folder / reference, preset.convert))
+        return str(converted(folder / reference, partial(preset.convert, source)))
     if reference.startswith(PACKAGE):
         return str(_in_package(reference))
     if reference and Path(reference).is_dir():
@@ -77,7 +78,8 @@ def _in_package(reference: str) -> Path:
     )
 
 
-def _converted(source: Path, target: Path, convert: Callable[[Path, Path], None]) -> Path:
+def converted(target: Path, convert: Callable[[Path], None]) -> Path:
+    """The folder `target`, which `convert` fills the first time that anyone asks for it."""
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ def _converted(source: Path, target: Path, convert: Callable[[Path, Path], None]
         if not target.is_dir():
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
-            convert(source, unfinished)
+            convert(unfinished)
             unfinished.rename(target)
     return target
 

@@ -31,6 +31,7 @@ def load_embedder(settings: Settings, *, cached: bool = False) -> Embedder:
     embedding = settings.embedding
     return open_embedder(
         embedding.model,
+        runtime=embedding.runtime,
         query_prefix=embedding.query_prefix,
         passage_prefix=embedding.passage_prefix,
         threads=embedding.threads,

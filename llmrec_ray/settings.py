@@ -20,10 +20,11 @@ from pydantic_settings import (
 )
 
 from llmrec_ray.errors import InvalidSettings
-from llmrec_ray.types import EventType
+from llmrec_ray.types import EventType, Runtime
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+TEXT_TOKENS = 512  # an encoder reads no more of one text
 
 
 class Section(BaseModel):
@@ -61,10 +62,12 @@ class EmbeddingSettings(Section):
     """Which encoder makes text vectors: a preset, a hub name, a folder, or `package:path`."""
 
     model: str = "all-MiniLM-L6-v2"
+    runtime: Runtime = "torch"
     query_prefix: str | None = None
     passage_prefix: str | None = None
     cache: Path = Path("var/embedding-cache")
     batch: Count = 32
+    batch_tokens: Annotated[int, Field(ge=TEXT_TOKENS)] = 1024
     batch_wait_s: float = Field(default=0.002, ge=0)
     threads: Count = 1
     workers: Count = 1

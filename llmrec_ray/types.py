@@ -19,6 +19,7 @@ FieldValue = str | float | tuple[str, ...]
 FieldKind = Literal["text", "tags", "number", "image"]
 EventType = Literal["view", "click", "like", "dislike", "rating", "review", "purchase"]
 Metric = Literal["cosine", "dot", "euclidean"]
+Runtime = Literal["torch", "openvino", "openvino-int8"]
 ExplanationSource = Literal["llm", "template"]
 
 

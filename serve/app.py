@@ -166,7 +166,7 @@ def _shard(settings: Settings, shard: int) -> Application:
 def _embedder(settings: Settings) -> Application:
     embedding = settings.embedding
     return serve.deployment(name="embedder")(EmbedderReplica).bind(
-        partial(load_embedder, settings), embedding.batch, embedding.batch_wait_s
+        partial(load_embedder, settings), embedding.batch_tokens, embedding.batch_wait_s
     )
 
 

@@ -1,32 +1,46 @@
-"""One replica of the embedding pool: query texts in, encoded in batches, unit vectors out."""
+"""One replica of the embedding pool: query texts in, unit vectors out.
+
+Requests share a batch, bounded by its tokens: long texts do not hold up all that came with them.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
-
-from ray import serve
 
 from llmrec_ray.ports import Embedder, EncoderInfo
+from llmrec_ray.settings import TEXT_TOKENS
 from llmrec_ray.types import Float32s
+from serve.calls.batching import Batcher
 from serve.observe.meters import meters
 from serve.observe.metrics import EMBED_BATCH, EMBED_SECONDS, EMBED_TEXTS
+
+LEAST_TOKENS = 32  # what the shortest text costs: 32 of them fill the default budget
+
+
+def cost(text: str) -> int:
+    """About the tokens of a text: three bytes each, which a Chinese character has.
+
+    What is longer than an encoder reads costs no more than what is read.
+    """
+    return min(max(len(text.encode(errors="replace")) // 3, LEAST_TOKENS), TEXT_TOKENS)
 
 
 class EmbedderReplica:
     """The deployment `embedder`."""
 
-    def __init__(self, load: Callable[[], Embedder], batch: int, batch_wait_s: float) -> None:
+    def __init__(
+        self, load: Callable[[], Embedder], batch_tokens: int, batch_wait_s: float
+    ) -> None:
         self._meters = meters()
         self._embedder = load()
         self._embedder.queries(["warm up"])
-        batching: Any = self.embed  # `serve.batch` puts these setters on the method
-        batching.set_max_batch_size(batch)
-        batching.set_batch_wait_timeout_s(batch_wait_s)
+        self._batched = Batcher(self._encode, cost=cost, budget=batch_tokens, wait_s=batch_wait_s)
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
-    async def embed(self, texts: list[str]) -> list[Float32s]:
-        """float32 [dim] for each text."""
+    async def embed(self, text: str) -> Float32s:
+        """float32 [dim]."""
+        return await self._batched(text)
+
+    async def _encode(self, texts: list[str]) -> list[Float32s]:
         since = time.perf_counter()
         vectors = list(await asyncio.to_thread(self._embedder.queries, texts))
         self._meters.add(EMBED_TEXTS, len(texts))

@@ -136,6 +136,7 @@ def _encoder(settings: Settings, manifest: Manifest) -> Check:
         embedding.model,
         query_prefix=embedding.query_prefix,
         passage_prefix=embedding.passage_prefix,
+        runtime=embedding.runtime,
     )
     if found is None:
         return Check(

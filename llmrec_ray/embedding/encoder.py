@@ -2,7 +2,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # sentence-transformers has types in part
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,7 @@ import numpy as np
 
 from llmrec_ray.errors import InvalidInput, InvalidSettings
 from llmrec_ray.ports import EncoderInfo
-from llmrec_ray.types import Float32s
+from llmrec_ray.types import Float32s, Runtime
 
 # What decides about a vector; the rest of a model folder is documentation and other formats.
 DECISIVE = (
@@ -26,6 +27,8 @@ DECISIVE = (
     "*.model",
 )
 LOADED = (*DECISIVE, "*.json")
+# How a runtime comes to vectors that are not the model's: a new way gets a new name here.
+RECIPES: Mapping[Runtime, bytes] = {"openvino-int8": b"openvino-int8-1"}
 
 
 class SentenceTransformerEmbedder:
@@ -46,17 +49,11 @@ class SentenceTransformerEmbedder:
         from sentence_transformers import SentenceTransformer
 
         torch.set_num_threads(threads)
-        try:
-            folder = _folder(model)
+        with loading(name or model):
+            folder = model_folder(model)
             self._model = SentenceTransformer(
                 str(folder), model_kwargs={"dtype": torch.float32}, local_files_only=True
             )
-        except (OSError, ValueError) as cause:
-            raise InvalidSettings(
-                f"cannot load the embedding model {name or model}: {cause}. Name a preset, a "
-                "folder of a sentence-transformers model, or a hub name that can be reached.",
-                model=name or model,
-            ) from cause
         own = self._model.prompts
         self._query = own.get("query") or "" if query_prefix is None else query_prefix
         self._passage = own.get("document") or "" if passage_prefix is None else passage_prefix
@@ -82,7 +79,7 @@ class SentenceTransformerEmbedder:
         if not texts:
             return np.empty((0, self._info.dim), np.float32)
         for text in texts:
-            _check(text)
+            check_text(text)
         with self._turn:
             encoded = self._model.encode(  # it sorts by length before it makes batches
                 [prefix + text for text in texts],
@@ -94,7 +91,8 @@ class SentenceTransformerEmbedder:
         return np.asarray(encoded, np.float32)
 
 
-def _check(text: str) -> None:
+def check_text(text: str) -> None:
+    """Raise `InvalidInput` for half of a surrogate pair, which no tokenizer takes."""
     try:
         text.encode()
     except UnicodeEncodeError as cause:
@@ -104,7 +102,21 @@ def _check(text: str) -> None:
         ) from cause
 
 
-def _folder(model: str) -> Path:
+@contextmanager
+def loading(name: str) -> Generator[None]:
+    """What a loader cannot find or read becomes `InvalidSettings`."""
+    try:
+        yield
+    except (OSError, ValueError) as cause:
+        raise InvalidSettings(
+            f"cannot load the embedding model {name}: {cause}. Name a preset, a "
+            "folder of a sentence-transformers model, or a hub name that can be reached.",
+            model=name,
+        ) from cause
+
+
+def model_folder(model: str) -> Path:
+    """A folder as it is, a hub name where the hub's cache keeps it."""
     if (path := Path(model)).is_dir():
         return path
     from huggingface_hub import snapshot_download
@@ -112,8 +124,13 @@ def _folder(model: str) -> Path:
     return Path(snapshot_download(model, allow_patterns=list(LOADED)))
 
 
-def encoder_hash(folder: Path, query_prefix: str, passage_prefix: str) -> str:
-    """BLAKE2b-128 of the prefixes and the files that decide about a vector, wherever they lie."""
+def encoder_hash(
+    folder: Path, query_prefix: str, passage_prefix: str, runtime: Runtime = "torch"
+) -> str:
+    """BLAKE2b-128 of the prefixes and the files that decide about a vector, wherever they lie.
+
+    A runtime counts where its vectors are others (docs/adr/0007): int8, not OpenVINO as such.
+    """
     files = sorted(
         {
             path.relative_to(folder).as_posix()
@@ -130,4 +147,6 @@ def encoder_hash(folder: Path, query_prefix: str, passage_prefix: str) -> str:
             while block := file.read(1 << 20):
                 content.update(block)
         total.update(blake2b(name.encode()).digest() + content.digest())
+    if recipe := RECIPES.get(runtime):
+        total.update(recipe)
     return total.hexdigest()

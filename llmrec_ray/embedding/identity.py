@@ -8,13 +8,19 @@ from typing import Any
 from llmrec_ray.embedding.encoder import encoder_hash
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.models import FOLDER, PRESETS, local_model
+from llmrec_ray.types import Runtime
 
 HASHING = "hashing"
 PROMPTS = "config_sentence_transformers.json"
 
 
 def hash_without_loading(
-    model: str, *, query_prefix: str | None, passage_prefix: str | None, models: Path = FOLDER
+    model: str,
+    *,
+    query_prefix: str | None,
+    passage_prefix: str | None,
+    runtime: Runtime = "torch",
+    models: Path = FOLDER,
 ) -> str | None:
     """`EncoderInfo.hash`; None where the model's files are not on this machine yet.
 
@@ -28,15 +34,17 @@ def hash_without_loading(
     folder = Path(local_model(model, folder=models))
     if not folder.is_dir():  # a hub name
         return None
-    own = _prompts(folder)
+    own = prompts(folder)
     return encoder_hash(
         folder,
         own.get("query") or "" if query_prefix is None else query_prefix,
         own.get("document") or "" if passage_prefix is None else passage_prefix,
+        runtime,
     )
 
 
-def _prompts(folder: Path) -> Mapping[str, str]:
+def prompts(folder: Path) -> Mapping[str, str]:
+    """The model's own prefixes, as sentence-transformers keeps them."""
     try:
         config: dict[str, Any] = json.loads((folder / PROMPTS).read_text("utf-8"))
     except FileNotFoundError:

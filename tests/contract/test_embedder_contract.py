@@ -26,7 +26,15 @@ def minilm(folder: Path) -> Embedder:
     return open_embedder("all-MiniLM-L6-v2", cache=folder)
 
 
-@pytest.fixture(scope="module", params=[hashing, cached, minilm])
+def openvino(_: Path) -> Embedder:
+    return open_embedder("all-MiniLM-L6-v2", runtime="openvino")
+
+
+def int8(_: Path) -> Embedder:
+    return open_embedder("all-MiniLM-L6-v2", runtime="openvino-int8")
+
+
+@pytest.fixture(scope="module", params=[hashing, cached, minilm, openvino, int8])
 def make(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Embedder]:
