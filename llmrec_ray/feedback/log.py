@@ -9,9 +9,7 @@ from typing import Self
 
 from llmrec_ray.errors import EventStoreUnavailable, LLMRecError
 from llmrec_ray.ports import EventStore
-from llmrec_ray.types import Recommendations
-
-Shown = tuple[str | None, Recommendations]
+from llmrec_ray.types import Question, Recommendations, Shown
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +46,13 @@ class ShownLog:
         """How many answers wait to be stored."""
         return len(self._waiting)
 
-    def add(self, user_id: str | None, shown: Recommendations) -> None:
-        """Remember one answer; never waits for the store."""
+    def add(
+        self, user_id: str | None, answer: Recommendations, question: Question | None = None
+    ) -> None:
+        """Remember one answer, and what it was computed from; never waits for the store."""
         with self._changing:
             self._dropped += len(self._waiting) == self._waiting.maxlen
-            self._waiting.append((user_id, shown))
+            self._waiting.append(Shown(user_id, answer, question))
             full = len(self._waiting) >= self._batch
         if full:
             self._wake.set()
@@ -61,7 +61,7 @@ class ShownLog:
         """Take out what waits for a user, and count it; the store refuses what comes later."""
         with self._changing:
             waiting = len(self._waiting)
-            others = [one for one in self._waiting if one[0] != user_id]
+            others = [one for one in self._waiting if one.user_id != user_id]
             self._waiting.clear()
             self._waiting.extend(others)
             return waiting - len(others)

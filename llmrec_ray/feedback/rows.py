@@ -17,7 +17,7 @@ from llmrec_ray.types import Event, EventType
 Row = dict[str, str | int | float | bytes | None]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
 _TYPES = frozenset(get_args(EventType))
 _NAMES = ("event_id", "user_id", "item_id", "type", "value", "text", "time")
 _OPTIONAL = frozenset({"value", "text"})
@@ -25,7 +25,7 @@ _OPTIONAL = frozenset({"value", "text"})
 
 def microseconds(time: datetime) -> int:
     """A timezone-aware time as microseconds since 1970 UTC, exactly."""
-    return (time - EPOCH) // _TICK
+    return (time - EPOCH) // TICK
 
 
 def storable(text: str) -> bool:
@@ -38,6 +38,11 @@ def user_key(user_id: str) -> bytes:
     if not storable(user_id):
         raise InvalidInput("user_id must be valid Unicode without NUL characters.", field="user_id")
     return blake2b(user_id.encode(), digest_size=16).digest()
+
+
+def event_key(event_id: str) -> bytes:
+    """A digest that stands for an erased event where its id must not stay readable, 16 bytes."""
+    return blake2b(event_id.encode(), digest_size=16, person=b"event").digest()
 
 
 def event_row(event: Event) -> Row:
