@@ -140,16 +140,25 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What was erased at `erased_at` had times from `first_event` on."""
+
+    first_event: datetime
+    erased_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """What forgetting a user, or one event, removed, and the version that forgetting made.
 
-    `first_event` is the time of the oldest event that was removed.
+    `spans` has this erasure and the earlier ones of the same user or event that removed events:
+    asked again, a store still tells what may have been learned from them.
     """
 
     events: int
     recommendations: int
     user_version: int
-    first_event: datetime | None = None
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,14 @@ class ErasedKey:
     number: int
     user_key: bytes
     event_key: bytes | None
+
+
+class Histories(Protocol):
+    """What a user did, by user version: the part of an event store that answers need."""
+
+    def user_version(self, user_id: str) -> int: ...
+
+    def history(self, user_id: str, limit: int) -> History: ...
 
 
 class EventStore(Protocol):

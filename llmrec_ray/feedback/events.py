@@ -31,8 +31,6 @@ from llmrec_ray.feedback.answers import (
     shown_of,
 )
 from llmrec_ray.feedback.rows import (
-    EPOCH,
-    TICK,
     event_row,
     microseconds,
     row_event,
@@ -161,9 +159,10 @@ class SqlEventStore:
             first = connection.scalar(select(func.min(events.c.time_us)).where(theirs))
             gone = connection.execute(delete(events).where(theirs)).rowcount
             buried = forgotten.bury(connection, user_id, 0)
-            forgotten.note(connection, user_id, None, microseconds(self._clock()))
+            now_us = microseconds(self._clock())
+            spans = forgotten.note(connection, user_id, None, first_us=first, now_us=now_us)
         self._overwrite_erased()
-        return Erasure(gone, buried, version, None if first is None else EPOCH + first * TICK)
+        return Erasure(gone, buried, version, spans)
 
     def erase_event(self, event_id: str) -> Erasure:
         with self._writing() as connection:
@@ -173,10 +172,12 @@ class SqlEventStore:
             if not connection.execute(chosen).rowcount:  # another erasure came first
                 raise _no_event(event_id)
             buried = forgotten.bury(connection, event["user_id"], event["user_version"])
-            now_us = microseconds(self._clock())
-            forgotten.note(connection, event["user_id"], event_id, now_us)
+            first, now_us = event["time_us"], microseconds(self._clock())
+            spans = forgotten.note(
+                connection, event["user_id"], event_id, first_us=first, now_us=now_us
+            )
         self._overwrite_erased()
-        return Erasure(1, buried, version, EPOCH + event["time_us"] * TICK)
+        return Erasure(1, buried, version, spans)
 
     def erasures(self, after: int) -> list[ErasedKey]:
         with self._reading() as connection:

@@ -6,9 +6,9 @@ from typing import cast
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from llmrec_ray.feedback.rows import Row, event_key, user_key
+from llmrec_ray.feedback.rows import Row, event_key, moment, user_key
 from llmrec_ray.feedback.tables import erased_recommendations, erasures, recommendations
-from llmrec_ray.ports import ErasedKey
+from llmrec_ray.ports import ErasedKey, Span
 
 _AT_ONCE = 10_000
 _SINCE = (
@@ -26,16 +26,33 @@ PURGE_TOMBSTONES = delete(erased_recommendations).where(
 )
 
 
-def note(connection: Connection, user_id: str, event_id: str | None, now_us: int) -> None:
-    """Write an erasure down, in the transaction that erases."""
+def note(
+    connection: Connection,
+    user_id: str,
+    event_id: str | None,
+    *,
+    first_us: int | None,
+    now_us: int,
+) -> tuple[Span, ...]:
+    """Write an erasure down, in the transaction that erases; it and the earlier ones of the same.
+
+    `first_us`: the time of the oldest event that goes.
+    """
     if connection.dialect.name == "postgresql":  # numbers become visible in their order
         connection.execute(text("LOCK TABLE erasures IN SHARE ROW EXCLUSIVE MODE"))
     row = {
         "user_key": user_key(user_id),
         "event_key": None if event_id is None else event_key(event_id),
+        "first_us": first_us,
         "erased_us": now_us,
     }
     connection.execute(insert(erasures), row)
+    same = [erasures.c.user_key == row["user_key"], erasures.c.first_us.is_not(None)]
+    if event_id is not None:
+        same.append(erasures.c.event_key == row["event_key"])
+    times = select(erasures.c.first_us, erasures.c.erased_us).where(*same)
+    noted = connection.execute(times.order_by(erasures.c.number))
+    return tuple(Span(moment(first_us), moment(erased_us)) for first_us, erased_us in noted)
 
 
 def since(connection: Connection, after: int) -> list[ErasedKey]:

@@ -17,7 +17,7 @@ from llmrec_ray.types import Event, EventType
 Row = dict[str, str | int | float | bytes | None]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TICK = timedelta(microseconds=1)
+_TICK = timedelta(microseconds=1)
 _TYPES = frozenset(get_args(EventType))
 _NAMES = ("event_id", "user_id", "item_id", "type", "value", "text", "time")
 _OPTIONAL = frozenset({"value", "text"})
@@ -25,7 +25,12 @@ _OPTIONAL = frozenset({"value", "text"})
 
 def microseconds(time: datetime) -> int:
     """A timezone-aware time as microseconds since 1970 UTC, exactly."""
-    return (time - EPOCH) // TICK
+    return (time - EPOCH) // _TICK
+
+
+def moment(us: int) -> datetime:
+    """The time of `microseconds`, in UTC."""
+    return EPOCH + us * _TICK
 
 
 def storable(text: str) -> bool:
@@ -79,7 +84,7 @@ def row_event(row: RowMapping) -> Event:
         user_id=row["user_id"],
         item_id=row["item_id"],
         type=row["type"],
-        time=EPOCH + timedelta(microseconds=row["time_us"]),
+        time=moment(row["time_us"]),
         value=row["value"],
         text=row["text"],
         recommendation_id=row["recommendation_id"],

@@ -84,6 +84,7 @@ erasures = Table(
     Column("number", _Counter, primary_key=True, autoincrement=True),
     Column("user_key", LargeBinary, nullable=False),
     Column("event_key", LargeBinary),  # NULL: the whole user
+    Column("first_us", BigInteger),  # the time of the oldest event that went; NULL: none did
     Column("erased_us", BigInteger, nullable=False),
     Index("erasures_of_user", "user_key"),
     Index("erasures_of_event", "event_key"),

@@ -106,6 +106,8 @@ def advance(connection: Connection, users: Iterable[str]) -> dict[str, int]:
 
 def _add(connection: Connection, rows: Sequence[Row]) -> set[str]:
     """Insert the rows whose event ids are new, and return these."""
+    if not rows:
+        return set()
     if connection.dialect.name == "postgresql":
         columns = {name: [row[name] for row in rows] for name in _GIVEN}
         return set(connection.scalars(_ADD_ARRAYS, columns))

@@ -1,10 +1,14 @@
 """What the library answers in, the JSON that HTTP answers with out."""
 
-from typing import Literal
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from llmrec_ray.forgetting import Receipt
 from llmrec_ray.recommender import Learned
+from llmrec_ray.replay import Replay
 from llmrec_ray.types import Explanation, Item, Recommendations, Recommended
 
 
@@ -45,7 +49,7 @@ class CoverageAnswer(BaseModel):
     shards_total: int
 
 
-class RecommendationsAnswer(BaseModel):
+class RankedAnswer(BaseModel):
     """Ranked items and what they were computed from."""
 
     recommendation_id: str
@@ -54,6 +58,23 @@ class RecommendationsAnswer(BaseModel):
     items: list[RecommendedAnswer]
     coverage: CoverageAnswer
     degraded: list[str]
+
+
+class RecommendationsAnswer(RankedAnswer):
+    """Ranked items, what they were computed from, and how long that took."""
+
+    took_ms: float
+
+
+class ReplayAnswer(BaseModel):
+    """A stored answer, the same question answered again, and whether the items are the same.
+
+    `identical` compares ids, ranks, titles, scores and evidence, bit for bit.
+    """
+
+    identical: bool
+    stored: RankedAnswer
+    again: RankedAnswer
     took_ms: float
 
 
@@ -84,13 +105,31 @@ class EventsAnswer(BaseModel):
     user_versions: dict[str, int]
 
 
-class ErasureAnswer(BaseModel):
+class ReceiptAnswer(BaseModel):
+    """What an erasure removed.
+
+    `exports` counts rewritten objects. `trained_with` names the published generations that may have
+    learned from what was removed: none of them holds an id, and the next training ends that.
+    """
+
+    erased_at: datetime
+    events: int
+    recommendations: int
+    exports: int
+    user_version: int
+    trained_with: list[str]
+
+
+class ErasureAnswer(ReceiptAnswer):
     """The receipt of a forgotten user."""
 
     user_id: str
-    events: int
-    recommendations: int
-    user_version: int
+
+
+class EventErasureAnswer(ReceiptAnswer):
+    """The receipt of a forgotten event."""
+
+    event_id: str
 
 
 class GenerationsAnswer(BaseModel):
@@ -176,7 +215,21 @@ def recommendations_answer(
     found: Recommendations, *, evidence: bool, took_ms: float
 ) -> RecommendationsAnswer:
     """The answer to a recommendation, with its evidence where that was asked for."""
-    return RecommendationsAnswer(
+    return RecommendationsAnswer(**dict(_ranked(found, evidence=evidence)), took_ms=took_ms)
+
+
+def replay_answer(replay: Replay, *, took_ms: float) -> ReplayAnswer:
+    """Both answers in full: evidence is there where it was asked for then."""
+    return ReplayAnswer(
+        identical=replay.identical,
+        stored=_ranked(replay.stored, evidence=True),
+        again=_ranked(replay.again, evidence=True),
+        took_ms=took_ms,
+    )
+
+
+def _ranked(found: Recommendations, *, evidence: bool) -> RankedAnswer:
+    return RankedAnswer(
         recommendation_id=found.recommendation_id,
         generation=found.generation,
         user_version=found.user_version,
@@ -185,7 +238,6 @@ def recommendations_answer(
             shards_ok=found.coverage.shards_ok, shards_total=found.coverage.shards_total
         ),
         degraded=list(found.degraded),
-        took_ms=took_ms,
     )
 
 
@@ -211,6 +263,11 @@ def _recommended(item: Recommended, *, evidence: bool) -> RecommendedAnswer:
         if shown
         else None,
     )
+
+
+def receipt_fields(receipt: Receipt) -> dict[str, Any]:
+    """What both receipts say."""
+    return asdict(receipt) | {"trained_with": list(receipt.trained_with)}
 
 
 def item_answer(generation: str, item: Item) -> ItemAnswer:

@@ -14,7 +14,7 @@ import pytest
 
 from llmrec_ray.errors import EventConflict, InvalidInput, NotFound
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.ports import Accepted, Erasure, EventStore, History, Imported
+from llmrec_ray.ports import Accepted, Erasure, EventStore, History, Imported, Span
 from llmrec_ray.schemas import EVENTS_SCHEMA
 from llmrec_ray.types import (
     Coverage,
@@ -106,6 +106,21 @@ def test_history_is_newest_first_and_ties_go_by_event_id(store: EventStore):
     store.append([event("other", user_id="bob", minute=9)])
     assert [one.event_id for one in store.history("ada", 10).events] == ["a", "b", "Z", "c"]
     assert [one.event_id for one in store.history("ada", 2).events] == ["a", "b"]
+
+
+def test_a_history_is_read_as_it_was_at_a_version(store: EventStore):
+    store.append([event("1"), event("2", minute=5), event("other", user_id="bob")])
+    store.append([event("3", minute=3)])
+    store.append([event("4", minute=9)])
+    read = {at: store.history("ada", 2, at) for at in range(4)}
+    assert {at: [one.event_id for one in then.events] for at, then in read.items()} == {
+        0: [],
+        1: ["2", "1"],
+        2: ["2", "3"],
+        3: ["4", "2"],
+    }
+    assert [then.user_version for then in read.values()] == [0, 1, 2, 3]
+    assert read[3] == store.history("ada", 2)
 
 
 def test_a_batch_moves_each_of_its_users_by_one_version(store: EventStore):
@@ -273,7 +288,7 @@ def test_erasing_removes_events_and_answers_and_advances_the_version(store: Even
     store.append([event("1"), event("2", user_id="bob")])
     store.append([event("3")])
     store.record([Shown("ada", answer("r1", 2)), Shown("bob", answer("r2", 1))])
-    assert store.erase("ada") == Erasure(2, 1, user_version=3, first_event=NOON)
+    assert store.erase("ada") == Erasure(2, 1, user_version=3, spans=(Span(NOON, NOON),))
     assert store.history("ada", 10) == History(3, ())
     assert [one.event_id for one in store.scan()] == ["2"]
     with pytest.raises(NotFound):
