@@ -47,6 +47,7 @@ class Load:
 
     sent: int = 0
     failed: int = 0
+    writers: set[str] = field(default_factory=set)
 
 
 # ── one probe ────────────────────────────────────────────────────────────────────────────────────
@@ -81,20 +82,20 @@ def _changed(before: dict[str, Any], answer: dict[str, Any], version: int) -> bo
 # ── the background ───────────────────────────────────────────────────────────────────────────────
 
 
-async def peak(http: httpx.AsyncClient, items: Sequence[str], seconds: float) -> float:
+async def peak(http: httpx.AsyncClient, items: Sequence[str], seconds: float, load: Load) -> float:
     """Answers a second when every one of `CALLERS` asks again at once."""
-    end = time.perf_counter() + seconds
+    since = time.perf_counter()
     done = 0
 
     async def caller(number: int) -> None:
         nonlocal done
         dice = random.Random(number)
-        while time.perf_counter() < end:
-            await _any(http, items, dice)
+        while time.perf_counter() < since + seconds:
+            await _any(http, items, dice, load)
             done += 1
 
     await asyncio.gather(*(caller(number) for number in range(CALLERS)))
-    return done / seconds
+    return done / (time.perf_counter() - since)
 
 
 async def background(
@@ -107,7 +108,7 @@ async def background(
     async def one() -> None:
         load.sent += 1
         try:
-            await _any(http, items, dice)
+            await _any(http, items, dice, load)
         except httpx.HTTPError:
             load.failed += 1
 
@@ -123,9 +124,12 @@ async def background(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _any(http: httpx.AsyncClient, items: Sequence[str], dice: random.Random) -> None:
+async def _any(
+    http: httpx.AsyncClient, items: Sequence[str], dice: random.Random, load: Load
+) -> None:
     user = f"freshness-reader-{dice.randrange(READERS)}"
     if dice.random() < WRITES:
+        load.writers.add(user)
         await _post(http, "/v1/events", _event(user, dice.choice(items)))
     else:
         await _recommend(http, user)
@@ -139,9 +143,9 @@ async def measure(
 ) -> dict[str, Any]:
     """Run the probes one after another; without a `rate`, at half of the peak measured first."""
     items = await _items(http)
-    highest = await peak(http, items, peak_s) if rate is None else None
-    chosen = highest / 2 if highest is not None else rate or 1.0
     run, seen, load = uuid.uuid4().hex[:8], Seen(), Load()
+    highest = await peak(http, items, peak_s, load) if rate is None else None
+    chosen = highest / 2 if highest is not None else rate or 1.0
     since = time.perf_counter()
     loading = asyncio.ensure_future(background(http, items, chosen, load))
     try:
@@ -151,8 +155,7 @@ async def measure(
         seconds = time.perf_counter() - since
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
-        readers = [f"freshness-reader-{n}" for n in range(READERS)]
-        for user in [*(f"freshness-{run}-{n}" for n in range(probes)), *readers]:
+        for user in [*(f"freshness-{run}-{n}" for n in range(probes)), *load.writers]:
             await http.delete(f"/v1/users/{user}")
     return report(seen, load, seconds=seconds, rate=chosen, highest=highest)
 
