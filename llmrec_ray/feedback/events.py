@@ -11,12 +11,9 @@ from sqlalchemy import (
     Connection,
     Engine,
     RowMapping,
-    bindparam,
     delete,
     func,
     select,
-    true,
-    tuple_,
     update,
 )
 
@@ -30,6 +27,15 @@ from llmrec_ray.feedback.answers import (
     insert_answers,
     shown_of,
 )
+from llmrec_ray.feedback.reads import (
+    AT_ONCE,
+    EVENT,
+    FIRST_PAGE,
+    HISTORY,
+    HISTORY_AT,
+    NEXT_PAGE,
+    VERSION,
+)
 from llmrec_ray.feedback.rows import (
     event_row,
     microseconds,
@@ -42,44 +48,6 @@ from llmrec_ray.feedback.tables import events, user_versions
 from llmrec_ray.feedback.writes import advance, store
 from llmrec_ray.ports import Accepted, ErasedKey, Erasure, History, Imported
 from llmrec_ray.types import Event, Recommendations, Shown
-
-_AT_ONCE = 5_000
-
-_COLUMNS = (
-    events.c.event_id,
-    events.c.user_id,
-    events.c.item_id,
-    events.c.type,
-    events.c.value,
-    events.c.text,
-    events.c.time_us,
-    events.c.recommendation_id,
-)
-_VERSION = select(user_versions.c.version).where(user_versions.c.user_key == bindparam("key"))
-_NEWEST = (
-    select(*_COLUMNS)
-    .where(events.c.user_id == bindparam("user_id"))
-    .order_by(events.c.time_us.desc(), events.c.event_id.desc())
-    .limit(bindparam("limit"))
-)
-
-_COUNTED = _NEWEST.subquery()
-# One statement sees one snapshot: the version and the events that it counts.
-_HISTORY = (
-    select(user_versions.c.version, _COUNTED)
-    .select_from(user_versions.outerjoin(_COUNTED, true()))
-    .where(user_versions.c.user_key == bindparam("key"))
-    .order_by(_COUNTED.c.time_us.desc(), _COUNTED.c.event_id.desc())
-)
-_HISTORY_AT = _NEWEST.where(events.c.user_version <= bindparam("at"))
-_EVENT = select(events.c.user_id, events.c.time_us, events.c.user_version).where(
-    events.c.event_id == bindparam("event_id")
-)
-_PLACE = (events.c.user_id, events.c.time_us, events.c.event_id)
-_FIRST_PAGE = select(*_COLUMNS).order_by(*_PLACE).limit(_AT_ONCE)
-_NEXT_PAGE = _FIRST_PAGE.where(
-    tuple_(*_PLACE) > tuple_(bindparam("user_id"), bindparam("time_us"), bindparam("event_id"))
-)
 
 
 def open_event_store(
@@ -115,7 +83,7 @@ class SqlEventStore:
 
     def import_events(self, table: pa.Table, progress: Callable[[int], None]) -> Imported:
         accepted = duplicates = erased = 0
-        for batch in table_events(table, _AT_ONCE):
+        for batch in table_events(table, AT_ONCE):
             rows = [event_row(event) for event in batch]
             with self._writing() as connection:
                 gone = forgotten.forgotten(connection, rows, users_too=True)
@@ -129,14 +97,14 @@ class SqlEventStore:
 
     def user_version(self, user_id: str) -> int:
         with self._reading() as connection:
-            return connection.scalar(_VERSION, {"key": user_key(user_id)}) or 0
+            return connection.scalar(VERSION, {"key": user_key(user_id)}) or 0
 
     def history(self, user_id: str, limit: int, at: int | None = None) -> History:
         names = {"key": user_key(user_id), "user_id": user_id, "limit": limit}
         if at is not None:
             return self._history_at(names | {"at": at}, at)
         with self._reading() as connection:
-            rows = connection.execute(_HISTORY, names).mappings().all()
+            rows = connection.execute(HISTORY, names).mappings().all()
         return History(
             user_version=rows[0]["version"] if rows else 0,
             events=tuple(row_event(row) for row in rows if row["event_id"] is not None),
@@ -145,11 +113,11 @@ class SqlEventStore:
     def scan(self) -> Iterator[Event]:
         """Page by page, a snapshot each: events that arrive meanwhile may be missed."""
         with self._reading() as connection:
-            page = connection.execute(_FIRST_PAGE).mappings().all()
+            page = connection.execute(FIRST_PAGE).mappings().all()
         while page:
             yield from map(row_event, page)
             with self._reading() as connection:
-                page = connection.execute(_NEXT_PAGE, dict(page[-1])).mappings().all()
+                page = connection.execute(NEXT_PAGE, dict(page[-1])).mappings().all()
 
     def erase(self, user_id: str) -> Erasure:
         theirs = events.c.user_id == user_id
@@ -247,12 +215,12 @@ class SqlEventStore:
         if at == 0:
             return History(0, ())
         with self._reading() as connection:
-            rows = connection.execute(_HISTORY_AT, names).mappings().all()
+            rows = connection.execute(HISTORY_AT, names).mappings().all()
         return History(at, tuple(map(row_event, rows)))
 
     def _event(self, connection: Connection, event_id: str) -> RowMapping:
         if storable(event_id):
-            found = connection.execute(_EVENT, {"event_id": event_id}).mappings().one_or_none()
+            found = connection.execute(EVENT, {"event_id": event_id}).mappings().one_or_none()
             if found is not None:
                 return found
         raise _no_event(event_id)

@@ -1,12 +1,9 @@
 """What the library answers in, the JSON that HTTP answers with out."""
 
-from dataclasses import asdict
-from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel
 
-from llmrec_ray.forgetting import Receipt
 from llmrec_ray.recommender import Learned
 from llmrec_ray.replay import Replay
 from llmrec_ray.types import Explanation, Item, Recommendations, Recommended
@@ -103,33 +100,6 @@ class EventsAnswer(BaseModel):
     duplicates: int
     rejected: list[RejectedAnswer]
     user_versions: dict[str, int]
-
-
-class ReceiptAnswer(BaseModel):
-    """What an erasure removed.
-
-    `exports` counts rewritten objects. `trained_with` names the published generations that may have
-    learned from what was removed: none of them holds an id, and the next training ends that.
-    """
-
-    erased_at: datetime
-    events: int
-    recommendations: int
-    exports: int
-    user_version: int
-    trained_with: list[str]
-
-
-class ErasureAnswer(ReceiptAnswer):
-    """The receipt of a forgotten user."""
-
-    user_id: str
-
-
-class EventErasureAnswer(ReceiptAnswer):
-    """The receipt of a forgotten event."""
-
-    event_id: str
 
 
 class GenerationsAnswer(BaseModel):
@@ -263,11 +233,6 @@ def _recommended(item: Recommended, *, evidence: bool) -> RecommendedAnswer:
         if shown
         else None,
     )
-
-
-def receipt_fields(receipt: Receipt) -> dict[str, Any]:
-    """What both receipts say."""
-    return asdict(receipt) | {"trained_with": list(receipt.trained_with)}
 
 
 def item_answer(generation: str, item: Item) -> ItemAnswer:

@@ -17,7 +17,7 @@ from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.timing import running
 from llmrec_ray.types import Metric, Recommendations, Scope
-from serve.http import answers, messages
+from serve.http import answers, messages, receipts
 from serve.http.access import Gate
 from serve.http.answers import ErrorAt
 from serve.http.bodies import path_id, reader, takes
@@ -249,19 +249,19 @@ def _events(app: APIRouter, service: Service) -> None:
     @app.delete(
         "/v1/users/{user_id}",
         summary="Forget everything stored about a user",
-        responses=_ok(answers.ErasureAnswer)
+        responses=_ok(receipts.ErasureAnswer)
         | documented("invalid_input", "event_store_unavailable", "store_unavailable"),
     )
     async def forget(
         user_id: Annotated[str, Depends(path_id("user_id", service.limits))],
     ) -> Response:
         receipt = await service.recommender.forget(user_id)
-        return _json(answers.ErasureAnswer(user_id=user_id, **answers.receipt_fields(receipt)))
+        return _json(receipts.ErasureAnswer(user_id=user_id, **receipts.receipt_fields(receipt)))
 
     @app.delete(
         "/v1/events/{event_id}",
         summary="Forget one event, and the recommendations that may have been computed from it",
-        responses=_ok(answers.EventErasureAnswer)
+        responses=_ok(receipts.EventErasureAnswer)
         | documented("invalid_input", "not_found")
         | documented("event_store_unavailable", "store_unavailable"),
     )
@@ -269,8 +269,8 @@ def _events(app: APIRouter, service: Service) -> None:
         event_id: Annotated[str, Depends(path_id("event_id", service.limits))],
     ) -> Response:
         receipt = await service.recommender.forget_event(event_id)
-        told = answers.receipt_fields(receipt)
-        return _json(answers.EventErasureAnswer(event_id=event_id, **told))
+        told = receipts.receipt_fields(receipt)
+        return _json(receipts.EventErasureAnswer(event_id=event_id, **told))
 
 
 def _generations(app: APIRouter, service: Service) -> None:
