@@ -7,7 +7,6 @@ become fresh: an event sent again, and an answer. Both alternate in one run, und
 
 import argparse
 import asyncio
-import itertools
 import json
 import random
 import sys
@@ -60,11 +59,10 @@ async def probe(http: httpx.AsyncClient, user: str, seen: Seen) -> None:
     since = time.perf_counter()
     version = (await _post(http, "/v1/events", event))["user_versions"][user]
     seen.posted.append(time.perf_counter() - since)
-    for asks in itertools.count(1):
-        answer = await _recommend(http, user)
-        if _changed(before, answer, version):
-            break
-        if asks == MOST_ASKS:
+    asks = 1
+    while not _changed(before, await _recommend(http, user), version):
+        asks += 1
+        if asks > MOST_ASKS:
             raise ValueError(f"{MOST_ASKS} answers after the event still did not show it.")
     seen.fresh.append(time.perf_counter() - since)
     seen.asks[asks] += 1

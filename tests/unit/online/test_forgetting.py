@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrec_ray.errors import NotFound
@@ -64,7 +64,7 @@ def test_erased_events_leave_the_state_and_the_answer_of_one_who_never_did_them(
     erasing, never = house(3, "erasing"), house(2, "never")
     numbers = itertools.count()
 
-    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20)
     @given(st.lists(DID, min_size=1, max_size=12), st.booleans())
     def holds(drawn: list[tuple[int, EventType, int, int, bool]], forgotten_before: bool) -> None:
         user = f"p{next(numbers)}"
