@@ -8,9 +8,11 @@
     │   └── TooLarge               too_large              a body, text or list over its limit
     ├── NotFound                   not_found
     │   ├── ItemNotFound           item_not_found
-    │   └── GenerationNotFound     generation_not_found
+    │   ├── GenerationNotFound     generation_not_found
+    │   └── Erased                 erased                 it was there, and was forgotten
     ├── Conflict                   conflict
-    │   └── EventConflict          event_conflict         the same event id with another body
+    │   ├── EventConflict          event_conflict         the same event id with another body
+    │   └── NotReplayable          not_replayable         what it was computed from is not at hand
     ├── EncoderMismatch            encoder_mismatch       a generation of another embedding model
     ├── Corrupt                    corrupt                an object does not match its checksum
     ├── GenerationMissing          generation_missing     a shard does not hold the generation
@@ -96,6 +98,12 @@ class GenerationNotFound(NotFound):
     code = "generation_not_found"
 
 
+class Erased(NotFound):
+    """It was stored, and an erasure took it away."""
+
+    code = "erased"
+
+
 class Conflict(LLMRecError):
     """The request contradicts what is stored."""
 
@@ -106,6 +114,12 @@ class EventConflict(Conflict):
     """An event id was used before with another body."""
 
     code = "event_conflict"
+
+
+class NotReplayable(Conflict):
+    """A stored recommendation cannot be computed again: its generation or its question is away."""
+
+    code = "not_replayable"
 
 
 class EncoderMismatch(LLMRecError):

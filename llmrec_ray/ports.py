@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from llmrec_ray.types import (
     Recommendations,
     ScoreQuery,
     Shares,
+    Shown,
     WeightedEvent,
 )
 
@@ -122,10 +124,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a table of events."""
+    """What became of a table of events; `erased` ones were forgotten before, and stay so."""
 
     accepted: int
     duplicates: int
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +140,45 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """What was erased at `erased_at` had times from `first_event` on."""
+
+    first_event: datetime
+    erased_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
-    """The receipt of a forgotten user: what was removed, and the version that forgetting made."""
+    """What forgetting a user, or one event, removed, and the version that forgetting made.
+
+    `spans` has this erasure and the earlier ones of the same user or event that removed events:
+    asked again, a store still tells what may have been learned from them.
+    """
 
     events: int
     recommendations: int
     user_version: int
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedKey:
+    """One erasure as those follow it who must not know the id: digests, see `feedback.rows`.
+
+    Without `event_key` the whole user was erased.
+    """
+
+    number: int
+    user_key: bytes
+    event_key: bytes | None
+
+
+class Histories(Protocol):
+    """What a user did, by user version: the part of an event store that answers need."""
+
+    def user_version(self, user_id: str) -> int: ...
+
+    def history(self, user_id: str, limit: int) -> History: ...
 
 
 class EventStore(Protocol):
@@ -151,7 +187,8 @@ class EventStore(Protocol):
     def append(self, events: Sequence[Event]) -> Accepted:
         """Store a batch atomically; an id with the same body is a duplicate.
 
-        With another body it is an `EventConflict`, and nothing of the batch is stored.
+        With another body it is an `EventConflict`, and nothing of the batch is stored. An id
+        that `erase_event` erased is a duplicate too: to send it again must not bring it back.
         """
         ...
 
@@ -159,12 +196,15 @@ class EventStore(Protocol):
         """Store a table of `schemas.EVENTS_SCHEMA` in atomic batches, telling the rows of each.
 
         After an error the batches before it are stored; another try counts them as duplicates.
+        Events that were erased, and those of an erased user from before the erasure, stay erased.
         """
         ...
 
     def user_version(self, user_id: str) -> int: ...
 
-    def history(self, user_id: str, limit: int) -> History: ...
+    def history(self, user_id: str, limit: int, at: int | None = None) -> History:
+        """The newest events; with `at`, those that were stored when the user had that version."""
+        ...
 
     def scan(self) -> Iterable[Event]:
         """Every event, by (user_id, time, event_id): what training reads."""
@@ -174,12 +214,27 @@ class EventStore(Protocol):
         """Forget the user's events and recommendations; the user version advances."""
         ...
 
-    def record(self, shown: Sequence[tuple[str | None, Recommendations]]) -> None:
+    def erase_event(self, event_id: str) -> Erasure:
+        """Forget one event, and the user's recommendations that may have been computed from it.
+
+        The user version advances; `NotFound` where no such event is stored.
+        """
+        ...
+
+    def erasures(self, after: int) -> list[ErasedKey]:
+        """The erasures with a number above `after`, in the order of their numbers."""
+        ...
+
+    def record(self, shown: Sequence[Shown]) -> None:
         """Store shown recommendations with their user ids; drop those past their time to live."""
         ...
 
     def recommendation(self, recommendation_id: str) -> Recommendations:
-        """A stored recommendation; `NotFound` where it is unknown, expired or erased."""
+        """The answer of `shown`."""
+        ...
+
+    def shown(self, recommendation_id: str) -> Shown:
+        """A stored recommendation; `Erased` where it was forgotten, else `NotFound`."""
         ...
 
     def check(self) -> None:

@@ -9,21 +9,31 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from hashlib import blake2b
 from typing import TypeVar
 
 import numpy as np
 
-from llmrec_ray.errors import GenerationMissing, ItemNotFound, NotReady, SearchUnavailable
+from llmrec_ray.errors import (
+    GenerationMissing,
+    InvalidInput,
+    ItemNotFound,
+    NotReady,
+    SearchUnavailable,
+)
 from llmrec_ray.explain.evidence import Facts, facts_of
 from llmrec_ray.explain.explainer import Explainer, How, Piece
+from llmrec_ray.feedback.elsewhere import Elsewhere
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.feedback.user import session
+from llmrec_ray.forgetting import Receipt, forget_event, forget_user
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.interleave import interleaved
-from llmrec_ray.ports import Erasure, EventStore, QueryEmbedder, Searcher
+from llmrec_ray.ports import EventStore, ObjectStore, QueryEmbedder, Searcher
+from llmrec_ray.replay import AsOf, Recalled, Replay, manifest_of, question_of, under_its_id
 from llmrec_ray.search.exact import text_addend
 from llmrec_ray.search.filters import validate_filter
 from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
@@ -38,15 +48,20 @@ from llmrec_ray.types import (
     Item,
     Metric,
     NearQuery,
+    Question,
     Recommendations,
     Recommended,
     RecommendRequest,
     Scope,
     ScoreQuery,
+    Shown,
 )
 from llmrec_ray.users import Asker, Users
 
 T = TypeVar("T")
+
+AHEAD = timedelta(minutes=5)
+"""How far ahead a caller's clock may be: an event of the future would stay the newest for long."""
 
 CITABLE = 8
 """Events of an item that an explanation may choose from: its largest positive shares."""
@@ -60,6 +75,7 @@ class Rejected:
     event_id: str
     code: str
     detail: str
+    field: str = "item_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,15 @@ class Learned:
     user_versions: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Where an answer's users and texts come from: the stores of now, or what was kept of then."""
+
+    users: Users
+    embedder: QueryEmbedder
+    history: int
+
+
 class Recommender:
     """Answers from one generation at a time; holds caches, and nothing that must last."""
 
@@ -82,6 +107,7 @@ class Recommender:
         searcher: Searcher,
         embedder: QueryEmbedder,
         events: EventStore,
+        objects: ObjectStore,
         shown: ShownLog,
         explainer: Explainer,
         history: int = 500,
@@ -91,9 +117,12 @@ class Recommender:
         self._searcher = searcher
         self._embedder = embedder
         self._events = events
+        self._objects = objects
         self._shown = shown
         self._explainer = explainer
         self._users = Users(events, searcher, history=history, cached=cached)
+        self._now = Inputs(self._users, embedder, history)
+        self._elsewhere = Elsewhere(events)
 
     async def recommend(self, request: RecommendRequest) -> Recommendations:
         """Rank the catalogue for a user, a session, a text or all three.
@@ -101,9 +130,26 @@ class Recommender:
         Raises `InvalidFilter`, `NotReady`, `SearchUnavailable`, and `EmbedderUnavailable` where a
         text is given.
         """
-        answer = await self._pinned(lambda manifest: self._recommend(request, manifest))
-        self._shown.add(request.user_id, answer)
-        return answer
+        shown = await self._pinned(lambda manifest: self._recommend(request, manifest, self._now))
+        self._shown.add(shown.user_id, shown.answer, shown.question)
+        return shown.answer
+
+    async def replay(self, recommendation_id: str) -> Replay:
+        """Compute a stored recommendation again, from its generation, user version and question.
+
+        Raises `NotFound`, `Erased`, `NotReplayable`, `GenerationNotFound`, `SearchUnavailable`.
+        """
+        shown = await asyncio.to_thread(self._events.shown, recommendation_id)
+        question = question_of(shown)
+        generation = shown.answer.generation
+        manifest = await asyncio.to_thread(
+            manifest_of, generation, self._generations, self._objects
+        )
+        past = AsOf(self._events, shown.answer.user_version or 0)
+        users = Users(past, self._searcher, history=question.history, cached=1)
+        then = Inputs(users, Recalled(question.vector), question.history)
+        again = await self._recommend(question.request, manifest, then)
+        return under_its_id(shown.answer, again.answer)
 
     async def similar(self, item_id: str, metric: Metric, scope: Scope) -> Recommendations:
         """The items whose text vectors are nearest to an item's; raises `ItemNotFound`."""
@@ -147,27 +193,42 @@ class Recommender:
         return await self._pinned(ask)
 
     async def learn(self, events: Sequence[Event]) -> Learned:
-        """Store events durably; those for unknown items are rejected one by one.
+        """Store events durably; those for unknown items or times to come are rejected one by one.
 
         While a shard is lost its items cannot be told from unknown ones, and their events are
         accepted. Raises `EventConflict`, `EventStoreUnavailable`.
         """
         unknown = await self._unknown({event.item_id for event in events})
+        latest = datetime.now(UTC) + AHEAD
         rejected = tuple(
-            Rejected(index, event.event_id, ItemNotFound.code, f"no item {event.item_id!r}.")
+            _rejected(index, event, late=event.time > latest)
             for index, event in enumerate(events)
-            if event.item_id in unknown
+            if event.item_id in unknown or event.time > latest
         )
-        known = [event for event in events if event.item_id not in unknown]
-        stored = await asyncio.to_thread(self._events.append, known)
+        out = {one.index for one in rejected}
+        usable = [event for index, event in enumerate(events) if index not in out]
+        stored = await asyncio.to_thread(self._events.append, usable)
         return Learned(stored.accepted, stored.duplicates, rejected, stored.user_versions)
 
-    async def forget(self, user_id: str) -> Erasure:
+    async def forget(self, user_id: str) -> Receipt:
         """Remove everything stored about a user; the user's next answer is a new user's."""
         self._users.forget(user_id)
         waiting = self._shown.forget(user_id)
-        receipt = await asyncio.to_thread(self._events.erase, user_id)
+        receipt = await asyncio.to_thread(forget_user, self._events, self._objects, user_id)
+        self._users.forget(user_id)  # a request that ran meanwhile may have read the old history
         return replace(receipt, recommendations=receipt.recommendations + waiting)
+
+    async def forget_event(self, event_id: str) -> Receipt:
+        """Remove one event, and what may have been computed from it; `NotFound` without one."""
+        receipt = await asyncio.to_thread(forget_event, self._events, self._objects, event_id)
+        await self.follow_erasures()
+        return receipt
+
+    async def follow_erasures(self) -> None:
+        """Drop from this process what another one, or the command line, has erased."""
+        if keys := await asyncio.to_thread(self._elsewhere.look):
+            self._users.forget_keys(keys)
+            self._shown.forget_keys(keys)
 
     async def explain(
         self, answer: Recommendations, *, how: How, limit: int
@@ -187,10 +248,12 @@ class Recommender:
 
     # ── one recommendation ───────────────────────────────────────────────────────────────────────
 
-    async def _recommend(self, request: RecommendRequest, manifest: Manifest) -> Recommendations:
+    async def _recommend(
+        self, request: RecommendRequest, manifest: Manifest, inputs: Inputs
+    ) -> Shown:
         _check(request.filter, manifest)
-        asker = await self._users.of(request.user_id, manifest)
-        pull = await self._pull(request, asker, manifest)
+        asker = await inputs.users.of(request.user_id, manifest)
+        pull = await self._pull(request, asker, inputs.embedder, manifest)
         seen = asker.state.seen | {item.item_id for item in request.session}
         exclude = request.exclude_ids | seen if request.exclude_seen else request.exclude_ids
         query = ScoreQuery(
@@ -208,9 +271,19 @@ class Recommender:
         with stage("rank"):
             if request.evidence:
                 evidence = await self._evidence(found, pull, manifest)
-            return _answer(found, manifest, evidence, user_version=version, degraded=asker.degraded)
+            answer = _answer(
+                found, manifest, evidence, user_version=version, degraded=asker.degraded
+            )
+        vector = pull.spoken.vector.tobytes() if pull.spoken else None
+        return Shown(request.user_id, answer, Question(request, inputs.history, vector))
 
-    async def _pull(self, request: RecommendRequest, asker: Asker, manifest: Manifest) -> Pull:
+    async def _pull(
+        self,
+        request: RecommendRequest,
+        asker: Asker,
+        embedder: QueryEmbedder,
+        manifest: Manifest,
+    ) -> Pull:
         """Everything that pulls: the user's events, the session's, and the text."""
         events, vector = asker.state.events, asker.vector
         coverages = [asker.coverage] if asker.coverage else []
@@ -223,9 +296,9 @@ class Recommender:
         spoken = None
         if request.text is not None:
             with stage("embed"):
-                embedded = await self._embedder.embed(request.text)
+                embedded = await embedder.embed(request.text)
             addend = text_addend(embedded, manifest.mix, manifest.taste_dim)
-            spoken = Spoken(request.text, addend)
+            spoken = Spoken(request.text, embedded, addend)
             vector = vector + spoken.addend
         return Pull(events, vector, spoken, coverages)
 
@@ -289,6 +362,14 @@ class Recommender:
             return await self._pinned(ask)
         except (SearchUnavailable, NotReady):
             return frozenset()
+
+
+def _rejected(index: int, event: Event, *, late: bool) -> Rejected:
+    if not late:
+        detail = f"no item {event.item_id!r}."
+        return Rejected(index, event.event_id, ItemNotFound.code, detail)
+    detail = f"{event.time.isoformat()} is in the future; an event is sent when it has happened."
+    return Rejected(index, event.event_id, InvalidInput.code, detail, "time")
 
 
 def _check(condition: Filter | None, manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from llmrec_ray.types import (
     Coverage,
     EventShare,
     Evidence,
+    Float32s,
     Float64s,
     Mix,
     WeightedEvent,
@@ -31,9 +32,10 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """The text asked for, and its addend to the query vector, float64 [dim]."""
+    """The text asked for, its vector float32, and its addend to the query vector, float64."""
 
     text: str
+    vector: Float32s
     addend: Float64s
 
 

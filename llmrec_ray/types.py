@@ -341,6 +341,27 @@ class Recommendations:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """All that an answer was computed from, beside its generation and its user version.
+
+    `history`: how many events of the user were read at most; `vector`: the text's, float32 bytes.
+    """
+
+    request: RecommendRequest
+    history: int
+    vector: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer, whom it was shown to, and what it was computed from, where that was kept."""
+
+    user_id: str | None
+    answer: Recommendations
+    question: Question | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """One sentence or two on why an item was recommended, and who said it."""
 

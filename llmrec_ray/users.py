@@ -7,14 +7,16 @@ used, and the answer says so.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from llmrec_ray.errors import EventStoreUnavailable
+from llmrec_ray.feedback.rows import user_key
 from llmrec_ray.feedback.user import fold
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.ports import EventStore, Searcher
+from llmrec_ray.ports import Histories, Searcher
 from llmrec_ray.timing import stage
 from llmrec_ray.types import Coverage, Float64s, UserState
 
@@ -35,9 +37,7 @@ class Asker:
 class Users:
     """Reads user states for the event loop; at most `cached` users are remembered."""
 
-    def __init__(
-        self, events: EventStore, searcher: Searcher, *, history: int, cached: int
-    ) -> None:
+    def __init__(self, events: Histories, searcher: Searcher, *, history: int, cached: int) -> None:
         self._events = events
         self._searcher = searcher
         self._history = history
@@ -70,6 +70,11 @@ class Users:
     def forget(self, user_id: str) -> None:
         """Drop what is remembered of a user."""
         self._known.pop(user_id, None)
+
+    def forget_keys(self, keys: Collection[bytes]) -> None:
+        """Drop what is remembered of users that are known by their digests alone."""
+        for user_id in [one for one in self._known if user_key(one) in keys]:
+            self.forget(user_id)
 
     async def _gather(self, state: UserState, manifest: Manifest) -> Asker:
         if not state.events:

@@ -27,6 +27,7 @@ from serve.calls.hedging import Hedged
 from serve.calls.mailbox import Mailbox, Send, Sharing
 from serve.calls.waking import Waker
 from serve.embedder import EmbedderReplica
+from serve.erasures import follow_erasures
 from serve.generations import StoredGenerations
 from serve.generator import GeneratorReplica
 from serve.http.access import follow_keys
@@ -79,8 +80,9 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
+        recommender = self._recommender()
         service = Service(
-            recommender=self._recommender(),
+            recommender=recommender,
             view=self._watch,
             generations=StoredGenerations(self._store, lambda: self._watch.encoder),
             limits=self._settings.limits,
@@ -91,6 +93,7 @@ class Ingress:
         background = [
             self._watch.run(),
             gauges.run(self._settings.search.poll_s),
+            follow_erasures(recommender, self._settings.search.poll_s),
             follow_keys(self._keys, load_keys),
         ]
         port = self._admin_port
@@ -122,6 +125,7 @@ class Ingress:
             searcher=ShardSearcher([self._mailbox(shard) for shard in range(len(self._shards))]),
             embedder=embedder,
             events=self._events,
+            objects=self._store,
             shown=self._shown,
             explainer=Explainer(
                 generator,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import doctor, generations, keys, publish, settings
+from llmrec_ray.cli import doctor, events, generations, keys, publish, settings, users
 from llmrec_ray.errors import LLMRecError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 app.command("publish")(publish.publish)
 app.command("doctor")(doctor.doctor)
 app.add_typer(generations.app, name="generations")
+app.add_typer(events.app, name="events")
+app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 app.add_typer(settings.app, name="settings")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from llmrec_ray.forgetting import Receipt
     from llmrec_ray.ports import ObjectStore
     from llmrec_ray.settings import Settings
 
@@ -57,6 +58,18 @@ def print_rows(rows: Sequence[Row], output: Output, empty: str = "") -> None:
         _print_table(rows)
     else:
         typer.echo(empty)
+
+
+def print_receipt(receipt: "Receipt", output: Output) -> None:
+    """What an erasure removed, without the id."""
+    row: Row = {
+        "erased_at": receipt.erased_at.isoformat(timespec="seconds"),
+        "events": receipt.events,
+        "recommendations": receipt.recommendations,
+        "exports": receipt.exports,
+        "trained_with": ", ".join(receipt.trained_with),
+    }
+    print_rows([row], output)
 
 
 def _print_table(rows: Sequence[Row]) -> None:

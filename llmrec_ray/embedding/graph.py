@@ -43,7 +43,7 @@ class Graph:
         self.dim = int(compiled.output(0).partial_shape[1].get_length())
         self._request = compiled.create_infer_request()
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._pad = int(self._tokenizer.padding["pad_id"])
+        self._pad = int((self._tokenizer.padding or {"pad_id": 0})["pad_id"])
         self._tokenizer.no_padding()
         self._batch = batch
         self._turn = Lock()

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from llmrec_ray.errors import EventStoreUnavailable, InvalidSettings
 from llmrec_ray.feedback.tables import SCHEMA_VERSION, metadata, schema_version
+from llmrec_ray.feedback.upgrade import upgrade
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -190,6 +191,7 @@ def _make_schema(engine: Engine) -> None:
         if not engine.dialect.has_table(connection, schema_version.name):
             metadata.create_all(connection)
             connection.execute(insert(schema_version).values(id=1, version=SCHEMA_VERSION))
+        upgrade(connection)
         check_schema(connection)
 
 

@@ -4,14 +4,38 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, bindparam, delete, select, true, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    delete,
+    func,
+    select,
+    update,
+)
 
-from llmrec_ray.errors import NotFound
-from llmrec_ray.feedback import codec, database
-from llmrec_ray.feedback.answers import LIVE, PURGE, Shown, answer_row, insert_answers
+from llmrec_ray.errors import Erased, EventStoreUnavailable, NotFound
+from llmrec_ray.feedback import database, forgotten
+from llmrec_ray.feedback.answers import (
+    LIVE,
+    PURGE,
+    WAS_ERASED,
+    answer_row,
+    insert_answers,
+    shown_of,
+)
+from llmrec_ray.feedback.reads import (
+    AT_ONCE,
+    EVENT,
+    FIRST_PAGE,
+    HISTORY,
+    HISTORY_AT,
+    NEXT_PAGE,
+    VERSION,
+)
 from llmrec_ray.feedback.rows import (
     event_row,
     microseconds,
@@ -20,43 +44,10 @@ from llmrec_ray.feedback.rows import (
     table_events,
     user_key,
 )
-from llmrec_ray.feedback.tables import events, recommendations, user_versions
+from llmrec_ray.feedback.tables import events, user_versions
 from llmrec_ray.feedback.writes import advance, store
-from llmrec_ray.ports import Accepted, Erasure, History, Imported
-from llmrec_ray.types import Event, Recommendations
-
-_AT_ONCE = 5_000
-
-_COLUMNS = (
-    events.c.event_id,
-    events.c.user_id,
-    events.c.item_id,
-    events.c.type,
-    events.c.value,
-    events.c.text,
-    events.c.time_us,
-    events.c.recommendation_id,
-)
-_VERSION = select(user_versions.c.version).where(user_versions.c.user_key == bindparam("key"))
-_NEWEST = (
-    select(*_COLUMNS)
-    .where(events.c.user_id == bindparam("user_id"))
-    .order_by(events.c.time_us.desc(), events.c.event_id.desc())
-    .limit(bindparam("limit"))
-    .subquery()
-)
-# One statement sees one snapshot: the version and the events that it counts.
-_HISTORY = (
-    select(user_versions.c.version, _NEWEST)
-    .select_from(user_versions.outerjoin(_NEWEST, true()))
-    .where(user_versions.c.user_key == bindparam("key"))
-    .order_by(_NEWEST.c.time_us.desc(), _NEWEST.c.event_id.desc())
-)
-_PLACE = (events.c.user_id, events.c.time_us, events.c.event_id)
-_FIRST_PAGE = select(*_COLUMNS).order_by(*_PLACE).limit(_AT_ONCE)
-_NEXT_PAGE = _FIRST_PAGE.where(
-    tuple_(*_PLACE) > tuple_(bindparam("user_id"), bindparam("time_us"), bindparam("event_id"))
-)
+from llmrec_ray.ports import Accepted, ErasedKey, Erasure, History, Imported
+from llmrec_ray.types import Event, Recommendations, Shown
 
 
 def open_event_store(
@@ -85,29 +76,35 @@ class SqlEventStore:
         self._clock = clock
 
     def append(self, events: Sequence[Event]) -> Accepted:
-        rows = [event_row(event) for event in events]
-        if not rows:
+        if not (rows := [event_row(event) for event in events]):
             return Accepted(accepted=0, duplicates=0, user_versions={})
         with self._writing() as connection:
             return store(connection, rows)
 
     def import_events(self, table: pa.Table, progress: Callable[[int], None]) -> Imported:
-        accepted = duplicates = 0
-        for batch in table_events(table, _AT_ONCE):
-            done = self.append(batch)
+        accepted = duplicates = erased = 0
+        for batch in table_events(table, AT_ONCE):
+            rows = [event_row(event) for event in batch]
+            with self._writing() as connection:
+                gone = forgotten.forgotten(connection, rows, users_too=True)
+                kept = [row for row in rows if row["event_id"] not in gone]
+                done = store(connection, kept, imported=True)
             accepted += done.accepted
             duplicates += done.duplicates
+            erased += len(rows) - len(kept)
             progress(len(batch))
-        return Imported(accepted, duplicates)
+        return Imported(accepted, duplicates, erased)
 
     def user_version(self, user_id: str) -> int:
         with self._reading() as connection:
-            return connection.scalar(_VERSION, {"key": user_key(user_id)}) or 0
+            return connection.scalar(VERSION, {"key": user_key(user_id)}) or 0
 
-    def history(self, user_id: str, limit: int) -> History:
+    def history(self, user_id: str, limit: int, at: int | None = None) -> History:
         names = {"key": user_key(user_id), "user_id": user_id, "limit": limit}
+        if at is not None:
+            return self._history_at(names | {"at": at}, at)
         with self._reading() as connection:
-            rows = connection.execute(_HISTORY, names).mappings().all()
+            rows = connection.execute(HISTORY, names).mappings().all()
         return History(
             user_version=rows[0]["version"] if rows else 0,
             events=tuple(row_event(row) for row in rows if row["event_id"] is not None),
@@ -116,25 +113,43 @@ class SqlEventStore:
     def scan(self) -> Iterator[Event]:
         """Page by page, a snapshot each: events that arrive meanwhile may be missed."""
         with self._reading() as connection:
-            page = connection.execute(_FIRST_PAGE).mappings().all()
+            page = connection.execute(FIRST_PAGE).mappings().all()
         while page:
             yield from map(row_event, page)
             with self._reading() as connection:
-                page = connection.execute(_NEXT_PAGE, dict(page[-1])).mappings().all()
+                page = connection.execute(NEXT_PAGE, dict(page[-1])).mappings().all()
 
     def erase(self, user_id: str) -> Erasure:
-        key = user_key(user_id)
+        theirs = events.c.user_id == user_id
         with self._writing() as connection:
             # First, so that no batch of this user commits between deletion and new version.
-            version = advance(connection, [user_id])[user_id]
-            mark = update(user_versions).where(user_versions.c.user_key == key)
-            connection.execute(mark.values(erased=version))
-            gone = connection.execute(delete(events).where(events.c.user_id == user_id))
-            forgotten = connection.execute(
-                delete(recommendations).where(recommendations.c.user_id == user_id)
+            version = self._next_version(connection, user_id)
+            first = connection.scalar(select(func.min(events.c.time_us)).where(theirs))
+            gone = connection.execute(delete(events).where(theirs)).rowcount
+            buried = forgotten.bury(connection, user_id, 0)
+            now_us = microseconds(self._clock())
+            spans = forgotten.note(connection, user_id, None, first_us=first, now_us=now_us)
+        self._overwrite_erased()
+        return Erasure(gone, buried, version, spans)
+
+    def erase_event(self, event_id: str) -> Erasure:
+        with self._writing() as connection:
+            event = self._event(connection, event_id)
+            version = self._next_version(connection, event["user_id"])
+            chosen = delete(events).where(events.c.event_id == event_id)
+            if not connection.execute(chosen).rowcount:  # another erasure came first
+                raise _no_event(event_id)
+            buried = forgotten.bury(connection, event["user_id"], event["user_version"])
+            first, now_us = event["time_us"], microseconds(self._clock())
+            spans = forgotten.note(
+                connection, event["user_id"], event_id, first_us=first, now_us=now_us
             )
         self._overwrite_erased()
-        return Erasure(gone.rowcount, forgotten.rowcount, version)
+        return Erasure(1, buried, version, spans)
+
+    def erasures(self, after: int) -> list[ErasedKey]:
+        with self._reading() as connection:
+            return forgotten.since(connection, after)
 
     def record(self, shown: Sequence[Shown]) -> None:
         now = self._clock()
@@ -143,16 +158,27 @@ class SqlEventStore:
         with self._writing() as connection:
             insert_answers(connection, shown, rows)
             connection.execute(PURGE, {"now_us": now_us})
+            connection.execute(forgotten.PURGE_TOMBSTONES, {"now_us": now_us})
 
     def recommendation(self, recommendation_id: str) -> Recommendations:
-        names = {"recommendation_id": recommendation_id, "now_us": microseconds(self._clock())}
+        return self.shown(recommendation_id).answer
+
+    def shown(self, recommendation_id: str) -> Shown:
+        name = {"recommendation_id": recommendation_id}
+        names = name | {"now_us": microseconds(self._clock())}
         if storable(recommendation_id):
             with self._reading() as connection:
-                if (answer := connection.scalar(LIVE, names)) is not None:
-                    return codec.decode(answer)
+                row = connection.execute(LIVE, names).mappings().one_or_none()
+                erased = row is None and connection.scalar(WAS_ERASED, name) is not None
+            if row is not None:
+                return shown_of(row)
+            if erased:
+                raise Erased(
+                    "this recommendation was erased: its user was forgotten, or an event that it "
+                    "may have been computed from. Ask for a new one."
+                )
         raise NotFound(
-            "no such recommendation is stored: it was never made, it expired, or its user was "
-            "erased. Ask for a new one."
+            "no such recommendation is stored: it was never made, or it expired. Ask for a new one."
         )
 
     def check(self) -> None:
@@ -184,8 +210,43 @@ class SqlEventStore:
         with database.translated(self._engine), self._reader.connect() as connection:
             yield connection
 
+    def _history_at(self, names: dict[str, Any], at: int) -> History:
+        """Version 0 has no events, whatever an earlier release left without a version."""
+        if at == 0:
+            return History(0, ())
+        with self._reading() as connection:
+            rows = connection.execute(HISTORY_AT, names).mappings().all()
+        return History(at, tuple(map(row_event, rows)))
+
+    def _event(self, connection: Connection, event_id: str) -> RowMapping:
+        if storable(event_id):
+            found = connection.execute(EVENT, {"event_id": event_id}).mappings().one_or_none()
+            if found is not None:
+                return found
+        raise _no_event(event_id)
+
+    def _next_version(self, connection: Connection, user_id: str) -> int:
+        """Advance, and let no answer be recorded any more that an older version gave."""
+        version = advance(connection, [user_id])[user_id]
+        mark = update(user_versions).where(user_versions.c.user_key == user_key(user_id))
+        connection.execute(mark.values(erased=version))
+        return version
+
     def _overwrite_erased(self) -> None:
         """SQLite keeps the old pages in its file until the log is copied over them."""
-        if self._engine.dialect.name == "sqlite":
-            with self._reading() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self._engine.dialect.name != "sqlite":
+            return
+        with self._reading() as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+        if busy:
+            raise EventStoreUnavailable(
+                "it is erased, but another process still reads the log that holds the old pages. "
+                "Ask for the erasure again: then the log is emptied."
+            )
+
+
+def _no_event(event_id: str) -> NotFound:
+    shown = event_id.encode(errors="replace").decode()
+    return NotFound(
+        f"no event {shown!r} is stored: it never was, or it is erased already.", event_id=shown
+    )

@@ -2,16 +2,16 @@
 
 import logging
 from collections import deque
+from collections.abc import Callable, Collection
 from threading import Event as Signal
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Self
 
 from llmrec_ray.errors import EventStoreUnavailable, LLMRecError
+from llmrec_ray.feedback.rows import storable, user_key
 from llmrec_ray.ports import EventStore
-from llmrec_ray.types import Recommendations
-
-Shown = tuple[str | None, Recommendations]
+from llmrec_ray.types import Question, Recommendations, Shown
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +48,30 @@ class ShownLog:
         """How many answers wait to be stored."""
         return len(self._waiting)
 
-    def add(self, user_id: str | None, shown: Recommendations) -> None:
-        """Remember one answer; never waits for the store."""
+    def add(
+        self, user_id: str | None, answer: Recommendations, question: Question | None = None
+    ) -> None:
+        """Remember one answer, and what it was computed from; never waits for the store."""
         with self._changing:
             self._dropped += len(self._waiting) == self._waiting.maxlen
-            self._waiting.append((user_id, shown))
+            self._waiting.append(Shown(user_id, answer, question))
             full = len(self._waiting) >= self._batch
         if full:
             self._wake.set()
 
     def forget(self, user_id: str) -> int:
         """Take out what waits for a user, and count it; the store refuses what comes later."""
-        with self._changing:
-            waiting = len(self._waiting)
-            others = [one for one in self._waiting if one[0] != user_id]
-            self._waiting.clear()
-            self._waiting.extend(others)
-            return waiting - len(others)
+        return self._take_out(lambda shown: shown.user_id == user_id)
+
+    def forget_keys(self, keys: Collection[bytes]) -> int:
+        """As `forget`, for users that are known by their digests alone (`rows.user_key`)."""
+        return self._take_out(
+            lambda shown: (
+                shown.user_id is not None
+                and storable(shown.user_id)
+                and user_key(shown.user_id) in keys
+            )
+        )
 
     def flush(self) -> None:
         """Store everything added before this call; `EventStoreUnavailable` leaves it waiting."""
@@ -108,6 +115,14 @@ class ShownLog:
             except EventStoreUnavailable as error:
                 _log.warning("shown_waits", extra={"error": error.code, "pending": self.pending})
                 self._closing.wait(self._every_s)  # a full buffer must not hammer a lost store
+
+    def _take_out(self, chosen: Callable[[Shown], bool]) -> int:
+        with self._changing:
+            waiting = len(self._waiting)
+            others = [one for one in self._waiting if not chosen(one)]
+            self._waiting.clear()
+            self._waiting.extend(others)
+            return waiting - len(others)
 
     def _take(self) -> list[Shown]:
         with self._changing:

@@ -28,6 +28,11 @@ def microseconds(time: datetime) -> int:
     return (time - EPOCH) // _TICK
 
 
+def moment(us: int) -> datetime:
+    """The time of `microseconds`, in UTC."""
+    return EPOCH + us * _TICK
+
+
 def storable(text: str) -> bool:
     """Whether both databases can hold the text: no NUL, no lone surrogates."""
     return "\0" not in text and text.encode(errors="replace").decode() == text
@@ -38,6 +43,11 @@ def user_key(user_id: str) -> bytes:
     if not storable(user_id):
         raise InvalidInput("user_id must be valid Unicode without NUL characters.", field="user_id")
     return blake2b(user_id.encode(), digest_size=16).digest()
+
+
+def event_key(event_id: str) -> bytes:
+    """A digest that stands for an erased event where its id must not stay readable, 16 bytes."""
+    return blake2b(event_id.encode(), digest_size=16, person=b"event").digest()
 
 
 def event_row(event: Event) -> Row:
@@ -74,7 +84,7 @@ def row_event(row: RowMapping) -> Event:
         user_id=row["user_id"],
         item_id=row["item_id"],
         type=row["type"],
-        time=EPOCH + timedelta(microseconds=row["time_us"]),
+        time=moment(row["time_us"]),
         value=row["value"],
         text=row["text"],
         recommendation_id=row["recommendation_id"],

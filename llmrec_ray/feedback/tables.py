@@ -3,7 +3,11 @@
     events            what users did; an event id is stored once
     user_versions     one counter a user, which outlives the user's events; keyed by a digest,
                       so that a forgotten user's id can be read nowhere
-    recommendations   what was shown, until it expires
+    recommendations   what was shown, what was asked for it, and the vector of its text (float32
+                      bytes), until it expires
+    erasures          one row an erasure: digests alone, so that replicas, exports and imports can
+                      follow it without the id
+    erased_recommendations   ids of answers that an erasure took away, until they had expired
     schema_version    one row: which release's tables these are
 
 Times are microseconds since 1970 UTC, exact and ordered alike on both databases.
@@ -21,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -43,6 +47,8 @@ events = Table(
     Column("time_us", BigInteger, nullable=False),
     Column("recommendation_id", Text),
     Column("body", LargeBinary, nullable=False),
+    # The version that this event's batch made; 0 for events of before this was kept.
+    Column("user_version", BigInteger, nullable=False, server_default="0"),
     Index("events_of_user", "user_id", "time_us", "event_id"),
     sqlite_autoincrement=True,  # an erased event's number is never given out again
 )
@@ -66,8 +72,31 @@ recommendations = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
     Column("answer", Text, nullable=False),
+    Column("question", Text),
+    Column("vector", LargeBinary),
     Index("recommendations_of_user", "user_id"),
     Index("recommendations_by_expiry", "expires_us"),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("number", _Counter, primary_key=True, autoincrement=True),
+    Column("user_key", LargeBinary, nullable=False),
+    Column("event_key", LargeBinary),  # NULL: the whole user
+    Column("first_us", BigInteger),  # the time of the oldest event that went; NULL: none did
+    Column("erased_us", BigInteger, nullable=False),
+    Index("erasures_of_user", "user_key"),
+    Index("erasures_of_event", "event_key"),
+    sqlite_autoincrement=True,
+)
+
+erased_recommendations = Table(
+    "erased_recommendations",
+    metadata,
+    Column("recommendation_id", _Key, primary_key=True),
+    Column("expires_us", BigInteger, nullable=False),
+    Index("erased_recommendations_by_expiry", "expires_us"),
 )
 
 schema_version = Table(

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from llmrec_ray.recommender import Learned
+from llmrec_ray.replay import Replay
 from llmrec_ray.types import Explanation, Item, Recommendations, Recommended
 
 
@@ -45,7 +46,7 @@ class CoverageAnswer(BaseModel):
     shards_total: int
 
 
-class RecommendationsAnswer(BaseModel):
+class RankedAnswer(BaseModel):
     """Ranked items and what they were computed from."""
 
     recommendation_id: str
@@ -54,6 +55,23 @@ class RecommendationsAnswer(BaseModel):
     items: list[RecommendedAnswer]
     coverage: CoverageAnswer
     degraded: list[str]
+
+
+class RecommendationsAnswer(RankedAnswer):
+    """Ranked items, what they were computed from, and how long that took."""
+
+    took_ms: float
+
+
+class ReplayAnswer(BaseModel):
+    """A stored answer, the same question answered again, and whether the items are the same.
+
+    `identical` compares ids, ranks, titles, scores and evidence, bit for bit.
+    """
+
+    identical: bool
+    stored: RankedAnswer
+    again: RankedAnswer
     took_ms: float
 
 
@@ -82,15 +100,6 @@ class EventsAnswer(BaseModel):
     duplicates: int
     rejected: list[RejectedAnswer]
     user_versions: dict[str, int]
-
-
-class ErasureAnswer(BaseModel):
-    """The receipt of a forgotten user."""
-
-    user_id: str
-    events: int
-    recommendations: int
-    user_version: int
 
 
 class GenerationsAnswer(BaseModel):
@@ -176,7 +185,21 @@ def recommendations_answer(
     found: Recommendations, *, evidence: bool, took_ms: float
 ) -> RecommendationsAnswer:
     """The answer to a recommendation, with its evidence where that was asked for."""
-    return RecommendationsAnswer(
+    return RecommendationsAnswer(**dict(_ranked(found, evidence=evidence)), took_ms=took_ms)
+
+
+def replay_answer(replay: Replay, *, took_ms: float) -> ReplayAnswer:
+    """Both answers in full: evidence is there where it was asked for then."""
+    return ReplayAnswer(
+        identical=replay.identical,
+        stored=_ranked(replay.stored, evidence=True),
+        again=_ranked(replay.again, evidence=True),
+        took_ms=took_ms,
+    )
+
+
+def _ranked(found: Recommendations, *, evidence: bool) -> RankedAnswer:
+    return RankedAnswer(
         recommendation_id=found.recommendation_id,
         generation=found.generation,
         user_version=found.user_version,
@@ -185,7 +208,6 @@ def recommendations_answer(
             shards_ok=found.coverage.shards_ok, shards_total=found.coverage.shards_total
         ),
         degraded=list(found.degraded),
-        took_ms=took_ms,
     )
 
 

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from llmrec_ray.api_keys import Keyring
 from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
+from llmrec_ray.timing import running
 from llmrec_ray.types import Metric, Recommendations, Scope
-from serve.http import answers, messages
+from serve.http import answers, messages, receipts
 from serve.http.access import Gate
 from serve.http.answers import ErrorAt
 from serve.http.bodies import path_id, reader, takes
@@ -29,7 +30,7 @@ from serve.http.problems import Problem, documented
 from serve.http.refusals import answer_errors
 from serve.http.streams import EventStream, wanted
 from serve.observe.meters import LocalMeters, Meters
-from serve.observe.metrics import EVENTS
+from serve.observe.metrics import EVENTS, FRESHNESS
 from serve.observe.requests import Observer, note
 from serve.watch import Component
 
@@ -161,6 +162,21 @@ def _recommendations(app: APIRouter, service: Service) -> None:
         shown.took_ms = elapsed_ms(since)
         return _json(shown)
 
+    @app.post(
+        "/v1/recommendations/{recommendation_id}:replay",
+        summary="Compute a stored recommendation again, and compare",
+        responses=_ok(answers.ReplayAnswer)
+        | documented("invalid_input", "not_found", "generation_not_found", "erased")
+        | documented("not_replayable", "event_store_unavailable", "store_unavailable", *SEARCHING),
+    )
+    async def replay(
+        recommendation_id: Annotated[str, Depends(path_id("recommendation_id", service.limits))],
+    ) -> Response:
+        since = time.perf_counter()
+        replayed = await recommender.replay(recommendation_id)
+        note(generation=replayed.again.generation, degraded=replayed.again.degraded)
+        return _json(answers.replay_answer(replayed, took_ms=elapsed_ms(since)))
+
 
 def _items(app: APIRouter, service: Service) -> None:
     limits = service.limits
@@ -229,6 +245,8 @@ def _events(app: APIRouter, service: Service) -> None:
     ) -> Response:
         learned = await service.recommender.learn(asked.to_events())
         _count(service.meters, learned)
+        if learned.accepted and (stages := running()) is not None:
+            service.meters.observe(FRESHNESS, stages.total)
         if learned.rejected and not learned.accepted + learned.duplicates:
             raise _all_rejected(learned, single=asked.single)
         return _json(answers.events_answer(learned))
@@ -236,21 +254,28 @@ def _events(app: APIRouter, service: Service) -> None:
     @app.delete(
         "/v1/users/{user_id}",
         summary="Forget everything stored about a user",
-        responses=_ok(answers.ErasureAnswer)
-        | documented("invalid_input", "event_store_unavailable"),
+        responses=_ok(receipts.ErasureAnswer)
+        | documented("invalid_input", "event_store_unavailable", "store_unavailable"),
     )
     async def forget(
         user_id: Annotated[str, Depends(path_id("user_id", service.limits))],
     ) -> Response:
         receipt = await service.recommender.forget(user_id)
-        return _json(
-            answers.ErasureAnswer(
-                user_id=user_id,
-                events=receipt.events,
-                recommendations=receipt.recommendations,
-                user_version=receipt.user_version,
-            )
-        )
+        return _json(receipts.ErasureAnswer(user_id=user_id, **receipts.receipt_fields(receipt)))
+
+    @app.delete(
+        "/v1/events/{event_id}",
+        summary="Forget one event, and the recommendations that may have been computed from it",
+        responses=_ok(receipts.EventErasureAnswer)
+        | documented("invalid_input", "not_found")
+        | documented("event_store_unavailable", "store_unavailable"),
+    )
+    async def forget_event(
+        event_id: Annotated[str, Depends(path_id("event_id", service.limits))],
+    ) -> Response:
+        receipt = await service.recommender.forget_event(event_id)
+        told = receipts.receipt_fields(receipt)
+        return _json(receipts.EventErasureAnswer(event_id=event_id, **told))
 
 
 def _generations(app: APIRouter, service: Service) -> None:
@@ -339,10 +364,10 @@ def _ok(model: type[BaseModel], *, streamed: bool = False) -> dict[int | str, di
 def _all_rejected(learned: Learned, *, single: bool) -> Problem:
     return Problem(
         "events_rejected",
-        "No event was stored: each names something that the catalogue does not have.",
+        "No event was stored: each names what the catalogue does not have, or a time to come.",
         [
             ErrorAt(
-                pointer="#/item_id" if single else f"#/events/{one.index}/item_id",
+                pointer=f"#/{one.field}" if single else f"#/events/{one.index}/{one.field}",
                 detail=one.detail,
             )
             for one in learned.rejected

@@ -73,6 +73,14 @@ EVENTS = Metric(
     ("outcome",),
     "Events by what became of them: accepted, duplicate, rejected.",
 )
+FRESHNESS = Metric(
+    "llmrec_freshness_seconds",
+    "histogram",
+    (),
+    "From the arrival of new events in the ingress until they are committed: every answer that is"
+    " begun later, by any replica, is computed with them.",
+    SECONDS,
+)
 SHOWN_PENDING = Metric(
     "llmrec_shown_pending",
     "gauge",
@@ -165,7 +173,7 @@ FIRST_PIECE = Metric(
 
 METRICS = (
     *(REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, EXPLANATIONS, FALLBACKS, EVENTS),
-    *(SHOWN_PENDING, SHOWN_DROPPED, READY, WAITING),
+    *(FRESHNESS, SHOWN_PENDING, SHOWN_DROPPED, READY, WAITING),
     *(SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS),
     *(EMBED_TEXTS, EMBED_BATCH, EMBED_SECONDS),
     *(GENERATIONS, PIECES, UNFINISHED, FIRST_PIECE),

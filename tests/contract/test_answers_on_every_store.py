@@ -51,6 +51,7 @@ def answers(objects: ObjectStore, events_url: str, folder: Path) -> list[tuple[s
                 searcher=LocalShards([shard]),
                 embedder=Encoder(),
                 events=events,
+                objects=objects,
                 shown=shown,
                 explainer=Explainer(None),
             )

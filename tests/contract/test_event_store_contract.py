@@ -14,7 +14,7 @@ import pytest
 
 from llmrec_ray.errors import EventConflict, InvalidInput, NotFound
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.ports import Accepted, Erasure, EventStore, History, Imported
+from llmrec_ray.ports import Accepted, Erasure, EventStore, History, Imported, Span
 from llmrec_ray.schemas import EVENTS_SCHEMA
 from llmrec_ray.types import (
     Coverage,
@@ -23,6 +23,7 @@ from llmrec_ray.types import (
     Evidence,
     Recommendations,
     Recommended,
+    Shown,
 )
 from tests.support.event_writer import USERS
 
@@ -105,6 +106,21 @@ def test_history_is_newest_first_and_ties_go_by_event_id(store: EventStore):
     store.append([event("other", user_id="bob", minute=9)])
     assert [one.event_id for one in store.history("ada", 10).events] == ["a", "b", "Z", "c"]
     assert [one.event_id for one in store.history("ada", 2).events] == ["a", "b"]
+
+
+def test_a_history_is_read_as_it_was_at_a_version(store: EventStore):
+    store.append([event("1"), event("2", minute=5), event("other", user_id="bob")])
+    store.append([event("3", minute=3)])
+    store.append([event("4", minute=9)])
+    read = {at: store.history("ada", 2, at) for at in range(4)}
+    assert {at: [one.event_id for one in then.events] for at, then in read.items()} == {
+        0: [],
+        1: ["2", "1"],
+        2: ["2", "3"],
+        3: ["4", "2"],
+    }
+    assert [then.user_version for then in read.values()] == [0, 1, 2, 3]
+    assert read[3] == store.history("ada", 2)
 
 
 def test_a_batch_moves_each_of_its_users_by_one_version(store: EventStore):
@@ -271,8 +287,8 @@ def test_an_unusable_event_table_is_refused(
 def test_erasing_removes_events_and_answers_and_advances_the_version(store: EventStore):
     store.append([event("1"), event("2", user_id="bob")])
     store.append([event("3")])
-    store.record([("ada", answer("r1", 2)), ("bob", answer("r2", 1))])
-    assert store.erase("ada") == Erasure(events=2, recommendations=1, user_version=3)
+    store.record([Shown("ada", answer("r1", 2)), Shown("bob", answer("r2", 1))])
+    assert store.erase("ada") == Erasure(2, 1, user_version=3, spans=(Span(NOON, NOON),))
     assert store.history("ada", 10) == History(3, ())
     assert [one.event_id for one in store.scan()] == ["2"]
     with pytest.raises(NotFound):
@@ -296,10 +312,10 @@ def test_an_answer_from_before_an_erasure_is_not_recorded_after_it(store: EventS
     store.erase("ada")
     store.append([event("2")])
     shown = [
-        ("ada", answer("old", 1)),
-        ("ada", answer("unknown", None)),
-        ("ada", answer("new", 3)),
-        (None, answer("session", None)),
+        Shown("ada", answer("old", 1)),
+        Shown("ada", answer("unknown", None)),
+        Shown("ada", answer("new", 3)),
+        Shown(None, answer("session", None)),
     ]
     store.record(shown)
     assert [_stored(store, name) for name in ("old", "unknown", "new", "session")] == [
@@ -321,8 +337,8 @@ def _stored(store: EventStore, recommendation_id: str) -> bool:
 
 
 def test_a_recorded_answer_comes_back_bit_for_bit(store: EventStore):
-    store.record([("ada", answer("r1", 7)), (None, answer("r2", None))])
-    store.record([("ada", answer("r1", 7))])
+    store.record([Shown("ada", answer("r1", 7)), Shown(None, answer("r2", None))])
+    store.record([Shown("ada", answer("r1", 7))])
     assert store.recommendation("r1") == answer("r1", 7)
     assert store.recommendation("r2") == answer("r2", None)
 
@@ -334,14 +350,14 @@ def test_an_unknown_recommendation_is_not_found(store: EventStore, name: str):
 
 
 def test_an_answer_past_its_time_to_live_is_not_found(store: EventStore, clock: Clock):
-    store.record([("ada", answer())])
+    store.record([Shown("ada", answer())])
     clock.now += timedelta(hours=1)
     with pytest.raises(NotFound):
         store.recommendation("r1")
 
 
 def test_recording_purges_what_expired(store: EventStore, clock: Clock):
-    store.record([("ada", answer("old"))])
+    store.record([Shown("ada", answer("old"))])
     clock.now += timedelta(hours=2)
     store.record([])
     clock.now = NOON

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from llmrec_ray.errors import EventStoreUnavailable, InvalidSettings
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.types import Event
+from llmrec_ray.types import Coverage, Event, Recommendations, Shown
 from tests.support.postgres import PostgresServer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -167,3 +167,29 @@ def test_an_erased_events_number_is_not_given_out_again(tmp_path: Path):
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT received FROM events")) == 3
     engine.dispose()
+
+
+def test_tables_of_the_first_release_are_upgraded_and_keep_their_rows(event_store_url: str):
+    with opened(event_store_url) as store:
+        store.append([click("1"), click("2", "bob")])
+        store.record([Shown("ada", Recommendations("r1", "g1", 1, (), Coverage(1, 1)))])
+        store.erase("bob")
+    engine = create_engine(event_store_url)
+    with engine.begin() as connection:
+        for table, column in (
+            ("events", "user_version"),
+            ("recommendations", "question"),
+            ("recommendations", "vector"),
+        ):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text("DROP TABLE erasures"))
+        connection.execute(text("DROP TABLE erased_recommendations"))
+        connection.execute(text("UPDATE schema_version SET version = 1"))
+    engine.dispose()
+    with opened(event_store_url) as store:
+        store.check()
+        assert store.append([click("3")]).user_versions == {"ada": 2}
+        assert [one.event_id for one in store.history("ada", 9, at=1).events] == ["1"]
+        assert [one.event_id for one in store.history("ada", 9, at=2).events] == ["3", "1"]
+        assert store.shown("r1").question is None
+        assert [one.event_key for one in store.erasures(0)] == [None]

@@ -67,6 +67,7 @@ async def _recommender(
         searcher=ShardSearcher([Mailbox(_asked(shard), sharing) for shard in group]),
         embedder=PoolEmbedder(embed, deadline_s=DEADLINE_S, cached=10),
         events=events,
+        objects=objects,
         shown=shown,
         explainer=Explainer(None, deadline_s=DEADLINE_S),
     )

@@ -173,6 +173,7 @@ def build_house(
         searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
         embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
         events=store,
+        objects=objects,
         shown=shown,
         explainer=Explainer(generator, deadline_s=30, told=counted_explanations(counted)),
     )

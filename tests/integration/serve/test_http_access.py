@@ -29,6 +29,8 @@ SCOPES: dict[tuple[str, str], KeyScope] = {
     ("POST", "/v1/search"): "read",
     ("POST", "/v1/events"): "write",
     ("DELETE", "/v1/users/{user_id}"): "write",
+    ("DELETE", "/v1/events/{event_id}"): "write",
+    ("POST", "/v1/recommendations/{recommendation_id}:replay"): "read",
     ("GET", "/v1/generations"): "admin",
     ("POST", "/v1/generations/{generation}:activate"): "admin",
 }

@@ -278,6 +278,8 @@ async def test_the_openapi_document_names_every_route_and_limit(http: httpx.Asyn
         "/v1/items/{item_id}/similar",
         "/v1/search",
         "/v1/events",
+        "/v1/events/{event_id}",
+        "/v1/recommendations/{recommendation_id}:replay",
         "/v1/users/{user_id}",
         "/v1/generations",
         "/v1/generations/{generation}:activate",

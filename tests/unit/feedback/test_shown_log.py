@@ -11,7 +11,7 @@ from llmrec_ray.errors import EventStoreUnavailable, InvalidInput, NotFound
 from llmrec_ray.feedback.database import connect
 from llmrec_ray.feedback.events import SqlEventStore
 from llmrec_ray.feedback.log import ShownLog
-from llmrec_ray.types import Coverage, Recommendations
+from llmrec_ray.types import Coverage, Recommendations, Shown
 
 HOUR = 3600.0
 NEVER = 10_000.0
@@ -28,7 +28,7 @@ class Gate(SqlEventStore):
         self.away = False
         self.calls: list[int] = []
 
-    def record(self, shown: Sequence[tuple[str | None, Recommendations]]) -> None:
+    def record(self, shown: Sequence[Shown]) -> None:
         self.entered.set()
         assert self.open.wait(30)
         self.calls.append(len(shown))
@@ -133,7 +133,7 @@ def test_an_answer_that_can_never_be_stored_does_not_stop_the_next(store: Gate):
         log.flush()
         assert (store.names("r1", "r2"), log.dropped) == (["r2"], 1)
     with pytest.raises(InvalidInput):
-        store.record([("\ud800", answer("r3"))])
+        store.record([Shown("\ud800", answer("r3"))])
 
 
 def test_a_forgotten_users_answers_are_taken_out_and_not_counted(store: Gate):

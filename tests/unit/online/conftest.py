@@ -60,6 +60,30 @@ class House:
         )
 
 
+def stand_up(folder: Path, shards: int) -> House:
+    """Fresh objects over the stores in a folder: what a restarted service is."""
+    objects = FolderStore(folder / "objects")
+    events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
+    manifest = Follower(objects).poll()
+    assert manifest is not None
+    group = [Shard(objects, n, shards) for n in range(shards)]
+    for shard in group:
+        shard.prepare(manifest)
+    pinned = Pinned()
+    pinned.offer(manifest, [frozenset(shard.held) for shard in group])
+    shown = ShownLog(events, capacity=2_000)
+    recommender = Recommender(
+        generations=pinned,
+        searcher=LocalShards(group),
+        embedder=Encoder(),
+        events=events,
+        objects=objects,
+        shown=shown,
+        explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
+    )
+    return House(recommender, folder, events, objects, manifest, group, pinned, shown)
+
+
 @pytest.fixture(scope="session")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a house after its ingestion: every test stands on a copy."""
@@ -80,30 +104,12 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def house(tmp_path: Path, ingested: Path) -> Iterator[Callable[..., House]]:
-    """house(shards=2): stand everything up on the small catalogue."""
+    """house(shards=2): stand everything up on the small catalogue, or again on a house's folder."""
     opened: list[House] = []
 
-    def make(shards: int = 2, name: str = "house") -> House:
-        folder = Path(shutil.copytree(ingested, tmp_path / name))
-        objects = FolderStore(folder / "objects")
-        events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
-        manifest = Follower(objects).poll()
-        assert manifest is not None
-        group = [Shard(objects, n, shards) for n in range(shards)]
-        for shard in group:
-            shard.prepare(manifest)
-        pinned = Pinned()
-        pinned.offer(manifest, [frozenset(shard.held) for shard in group])
-        shown = ShownLog(events, capacity=100)
-        recommender = Recommender(
-            generations=pinned,
-            searcher=LocalShards(group),
-            embedder=Encoder(),
-            events=events,
-            shown=shown,
-            explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
-        )
-        opened.append(House(recommender, folder, events, objects, manifest, group, pinned, shown))
+    def make(shards: int = 2, name: str = "house", folder: Path | None = None) -> House:
+        at = folder or Path(shutil.copytree(ingested, tmp_path / name))
+        opened.append(stand_up(at, shards))
         return opened[-1]
 
     yield make

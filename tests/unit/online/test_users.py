@@ -44,7 +44,7 @@ def store(home: House) -> Counting:
 
 @pytest.fixture
 def users(home: House, store: Counting) -> Users:
-    return Users(store, LocalShards(home.shards), history=500, cached=2)  # type: ignore[arg-type]
+    return Users(store, LocalShards(home.shards), history=500, cached=2)
 
 
 async def test_a_history_is_read_once_a_user_version(

@@ -1,0 +1,45 @@
+"""Tables of an earlier release in, today's tables out, in the transaction that looks at them."""
+
+import time
+
+from sqlalchemy import Connection, insert, literal, null, select, text, update
+from sqlalchemy.schema import CreateColumn
+
+from llmrec_ray.feedback.tables import (
+    SCHEMA_VERSION,
+    erased_recommendations,
+    erasures,
+    events,
+    recommendations,
+    schema_version,
+    user_versions,
+)
+
+_NEW_COLUMNS = (
+    events.c.user_version,
+    recommendations.c.question,
+    recommendations.c.vector,
+)
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring tables of version 1 to this release's; any other version is left as it is.
+
+    Events of before have user version 0, which is in every history asked for by a later version;
+    answers of before have no question, and cannot be replayed.
+    """
+    found = connection.execute(select(schema_version.c.version).with_for_update()).scalar_one()
+    if found != 1:
+        return
+    for column in _NEW_COLUMNS:
+        added = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {added}"))
+    for table in (erasures, erased_recommendations):
+        table.create(connection)
+    # When a user was erased was not kept: at the latest now.
+    before = select(user_versions.c.user_key, null(), literal(time.time_ns() // 1000)).where(
+        user_versions.c.erased > 0
+    )
+    columns = ["user_key", "event_key", "erased_us"]
+    connection.execute(insert(erasures).from_select(columns, before))
+    connection.execute(update(schema_version).values(version=SCHEMA_VERSION))

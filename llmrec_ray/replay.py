@@ -1,0 +1,87 @@
+"""A stored answer's question in, ports that answer as they did then out; and the comparison."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from llmrec_ray.errors import NotReplayable
+from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.generation.published import load_manifest
+from llmrec_ray.ports import EventStore, History, ObjectStore
+from llmrec_ray.types import Float32s, Question, Recommendations, Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """An answer as it was stored, and as it is computed now under the same id."""
+
+    stored: Recommendations
+    again: Recommendations
+
+    @property
+    def identical(self) -> bool:
+        """Whether ids, ranks, scores, titles and evidence are the same, bit for bit."""
+        return self.stored.items == self.again.items
+
+
+class AsOf:
+    """The user histories of an event store as they were at one user version."""
+
+    def __init__(self, events: EventStore, user_version: int) -> None:
+        self._events = events
+        self._user_version = user_version
+
+    def user_version(self, user_id: str) -> int:
+        del user_id
+        return self._user_version
+
+    def history(self, user_id: str, limit: int) -> History:
+        return self._events.history(user_id, limit, self._user_version)
+
+
+class Recalled:
+    """The query embedder that gives the one vector which was stored, float32 [dim]."""
+
+    def __init__(self, vector: bytes | None) -> None:
+        self._vector = vector
+
+    async def embed(self, text: str) -> Float32s:
+        del text
+        assert self._vector is not None, "a question with a text is stored with its vector"
+        return np.frombuffer(self._vector, np.float32)
+
+
+def question_of(shown: Shown) -> Question:
+    """What a stored answer was computed from; `NotReplayable` where that was not kept."""
+    if shown.question is None:
+        raise NotReplayable(
+            "this recommendation was stored by an earlier release, which did not keep what was "
+            "asked. Ask for a new one."
+        )
+    return shown.question
+
+
+def manifest_of(generation: str, generations: Pinned, objects: ObjectStore) -> Manifest:
+    """The manifest of a generation that is served now.
+
+    `GenerationNotFound` where it was deleted, `NotReplayable` where it is published and not held.
+    """
+    held: Sequence[Manifest | None] = (generations.current(), generations.previous())
+    for manifest in held:
+        if manifest is not None and manifest.generation == generation:
+            return manifest
+    load_manifest(objects, generation)
+    names = " and ".join(manifest.generation for manifest in held if manifest is not None)
+    raise NotReplayable(
+        f"this recommendation was computed from generation {generation}, and the shards hold "
+        f"{names} now. Activate {generation}, here or on another service over the same stores, "
+        "and replay it then.",
+        generation=generation,
+    )
+
+
+def under_its_id(stored: Recommendations, again: Recommendations) -> Replay:
+    """The two answers to compare."""
+    return Replay(stored, replace(again, recommendation_id=stored.recommendation_id))
