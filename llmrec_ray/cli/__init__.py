@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import doctor, generations, keys, publish, settings
+from llmrec_ray.cli import doctor, evaluate, generations, keys, publish, settings
 from llmrec_ray.errors import LLMRecError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("publish")(publish.publish)
 app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(generations.app, name="generations")
 app.add_typer(keys.app, name="keys")
 app.add_typer(settings.app, name="settings")
