@@ -86,7 +86,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
 
 def _described(catalog: Path, events: Path | None) -> "CatalogDescription":
     """The description, with another event file in the place of its own where one is given."""
-    from llmrec_ray.catalog.description import EventsDescription, load_description
+    from llmrec_ray.catalog.description import load_description
 
     described = load_description(catalog)
     if events is None:
@@ -98,7 +98,9 @@ def _described(catalog: Path, events: Path | None) -> "CatalogDescription":
             file=str(catalog),
             field="events",
         )
-    values = described.events.model_dump(exclude_unset=True)
-    values |= {"files": [str(events.resolve())], "item_map": described.events.item_map}
-    replaced = EventsDescription.model_validate(values)
+    try:
+        described.events.format_of(events)
+    except ValueError as cause:
+        raise InvalidCatalog(f"--events {events}: {cause}.", file=str(events)) from cause
+    replaced = described.events.model_copy(update={"files": (str(events.resolve()),)})
     return described.model_copy(update={"events": replaced})

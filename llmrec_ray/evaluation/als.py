@@ -1,6 +1,7 @@
 """The peer of the library `implicit`: pasts in, a factorised ranker out."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false
 # (implicit leaves its models partly untyped)
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """A catalogue description and its event files come in; coded items and users' pasts go out."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -42,11 +42,12 @@ class Catalog:
         return len(self.ids)
 
     def cut(self, rows: Ints) -> "Catalog":
-        """The catalogue of these rows alone."""
+        """The catalogue of these rows alone, int64 [rows]."""
+        kept = cast("list[int]", rows.tolist())
         return Catalog(
             replace(self.cleaned, items=self.cleaned.items.take(rows)),
-            tuple(self.ids[row] for row in rows),
-            tuple(self.texts[row] for row in rows),
+            tuple(self.ids[row] for row in kept),
+            tuple(self.texts[row] for row in kept),
             self.vectors[rows],
             self.encoder,
         )
@@ -114,7 +115,7 @@ class Data:
     pasts: tuple[Past, ...]
     timed: bool
     relevant_from: float | None
-    events: int = field(default=0)
+    events: int
 
 
 def read_data(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Served:
         self._history = history
 
     def rank(self, asks: Sequence[Ask], allowed: Bools, limit: int) -> Ints:
-        outside = frozenset(self._ids[code] for code in np.flatnonzero(~allowed))
+        outside = self._named(np.flatnonzero(~allowed))
         ranked = np.full((len(asks), limit), -1, dtype=np.int64)
         for start in range(0, len(asks), BLOCK):
             block = asks[start : start + BLOCK]
@@ -88,11 +89,13 @@ class Served:
         newest = ask.past.events[-self._history :]
         state = fold(History(len(newest), newest), self._manifest.weights)
         vector = self._shard.gather(self._manifest.generation, state.events)
-        masked = frozenset(self._ids[code] for code in ask.masked)
         pull = Pull(state.events, vector, spoken=None, coverages=())
         return ScoreQuery(
             events=state.events,
             vector=vector,
             prior=prior_factor(pull, self._manifest.mix),
-            scope=Scope(limit, exclude=outside | masked),
+            scope=Scope(limit, exclude=outside | self._named(ask.masked)),
         )
+
+    def _named(self, codes: Ints) -> frozenset[str]:
+        return frozenset(self._ids[code] for code in cast("list[int]", codes.tolist()))
