@@ -29,8 +29,8 @@ def sizes(targets: Sequence[Ints]) -> Ints:
 def ndcg(hit: Bools, wanted: Ints, k: int) -> Float64s:
     """Σ 1/log2(rank + 1) over hits, by that of an ideal list cut at min(|T|, k)."""
     gains = 1.0 / np.log2(np.arange(2, max(k, hit.shape[1]) + 2))
-    ideal = np.cumsum(gains)[np.minimum(wanted, k) - 1]
-    return (hit[:, :k] * gains[: min(k, hit.shape[1])]).sum(axis=1) / ideal
+    ideals = np.cumsum(gains)[np.minimum(wanted, k) - 1].reshape(-1)
+    return (hit[:, :k] * gains[: min(k, hit.shape[1])]).sum(axis=1) / ideals
 
 
 def recall(hit: Bools, wanted: Ints, k: int) -> Float64s:
