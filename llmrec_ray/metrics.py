@@ -40,7 +40,7 @@ def recall(hit: Bools, wanted: Ints, k: int) -> Float64s:
 
 def hit_rate(hit: Bools, k: int) -> Float64s:
     """1 where a wanted item is among the first k."""
-    return hit[:, :k].any(axis=1).astype(np.float64)
+    return (hit[:, :k].sum(axis=1) > 0).astype(np.float64)
 
 
 def reciprocal_rank(hit: Bools, k: int) -> Float64s:

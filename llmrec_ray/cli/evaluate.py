@@ -67,7 +67,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     settings = settings_of(file)
     console = Console(stderr=True, highlight=False)
     embedder = load_embedder(settings, cached=True)
-    console.print("reading and embedding", style="dim")
+    console.print("reading", style="dim")
     data = read_data(described, embedder.passages, embedder.info, relevant_from=relevant_from)
     made = split(data, protocol.value, seed)
     peers, left_out = peers_of(protocol.value, len(made.catalog))

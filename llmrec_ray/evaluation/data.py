@@ -27,16 +27,21 @@ _BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The items that can be ranked; an item's code is its row.
-
-    `vectors` are the system's own text vectors, float32 [items, dim].
-    """
+    """The items that can be ranked; an item's code is its row."""
 
     cleaned: Cleaned
     ids: tuple[str, ...]
     texts: tuple[str, ...]
-    vectors: Float32s
+    embed: Embed
     encoder: EncoderInfo
+
+    @property
+    def vectors(self) -> Float32s:
+        """The system's own text vectors, float32 [items, dim].
+
+        Made when they are asked for, of the items that a split kept alone; a cache remembers them.
+        """
+        return self.embed(self.texts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,7 +53,7 @@ class Catalog:
             replace(self.cleaned, items=self.cleaned.items.take(rows)),
             tuple(self.ids[row] for row in kept),
             tuple(self.texts[row] for row in kept),
-            self.vectors[rows],
+            self.embed,
             self.encoder,
         )
 
@@ -125,7 +130,7 @@ def read_data(
     *,
     relevant_from: float | None = None,
 ) -> Data:
-    """Read, clean and embed; raises `InvalidCatalog` where there is nothing to evaluate with."""
+    """Read and clean; raises `InvalidCatalog` where there is nothing to evaluate with."""
     described = description.events
     if described is None:
         raise InvalidCatalog(
@@ -148,7 +153,7 @@ def read_data(
     threshold = relevant_from if relevant_from is not None else upper_part(events)
     said = tuple(item_texts(cleaned.items, description))
     return Data(
-        Catalog(cleaned, ids, said, embed(said), encoder),
+        Catalog(cleaned, ids, said, embed, encoder),
         pasts_of((event for event in events if is_relevant(event, threshold)), ids),
         described.columns.time is not None,
         threshold,
