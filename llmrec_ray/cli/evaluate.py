@@ -74,7 +74,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     systems = (Ours(settings.learning, settings.users.history), *peers)
     found = evaluated(made, systems, seed, lambda name: console.print(name, style="dim"))
     for tried in found.tried:
-        typer.echo(f"{protocol.value} {tried.name}: {tried.users} users, {tried.candidates} items")
+        typer.echo(f"{tried.name}: {tried.users} users, {tried.candidates} items")
         print_rows(rows(tried), Output.TABLE)
     for name, reason in left_out.items():
         typer.echo(f"left out: {name}, {reason}")
