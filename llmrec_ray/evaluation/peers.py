@@ -87,10 +87,10 @@ class Ease:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Nearest to the mean of the history: TF-IDF, or with the encoder's vectors added to it."""
+    """Nearest to the history's decayed mean: TF-IDF, or with the encoder's vectors added to it."""
 
     encoder: bool = False
-    recency: float = 1.0
+    recency: float = 0.7
 
     @property
     def name(self) -> str:
@@ -154,7 +154,8 @@ def peers_of(protocol: Protocol, items: int) -> tuple[tuple[System, ...], Mappin
     """The peers that can answer a protocol, and those left out with the reason."""
     left_out: dict[str, str] = {}
     if protocol == "cold-items":
-        return (Popularity(), Text(), Text(encoder=True)), left_out
+        plain = (Text(recency=1.0), Text(encoder=True, recency=1.0))
+        return (Popularity(), *plain), left_out
     systems: list[System] = [Popularity(), ItemKnn(), Transitions()]
     if items <= EASE_ITEMS:
         systems.append(Ease())
