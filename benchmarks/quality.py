@@ -6,6 +6,7 @@ the peers, in one process: warm, cold items and cold users on films, leave-one-o
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     written = {
         "ratios": ratios,
         "commit": _commit(),
-        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        "machine": f"{platform.system()}, {platform.machine()}, {os.cpu_count()} CPUs",
         "runs": {name: one.report for name, one in done.items()},
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
