@@ -22,9 +22,12 @@ def leans(embedder: Embedder, texts: list[str]) -> list[float]:
     return [sentiment.reading(vector).lean for vector in embedder.queries(texts)]
 
 
-@pytest.mark.parametrize("model", ["all-MiniLM-L6-v2", "multilingual-e5-small"])
-def test_praise_pulls_scorn_pushes_and_plain_words_do_little(model: str) -> None:
-    embedder = open_embedder(model)
+@pytest.fixture(scope="module", params=["all-MiniLM-L6-v2", "multilingual-e5-small"])
+def embedder(request: pytest.FixtureRequest) -> Embedder:
+    return open_embedder(request.param)
+
+
+def test_praise_pulls_scorn_pushes_and_plain_words_do_little(embedder: Embedder) -> None:
     good, bad = (leans(embedder, texts) for texts in ENGLISH)
     assert min(good) > 0 > max(bad)
     plain = leans(embedder, PLAIN)
@@ -32,7 +35,9 @@ def test_praise_pulls_scorn_pushes_and_plain_words_do_little(model: str) -> None
     assert sum(map(abs, plain)) / len(plain) < 0.1
 
 
-def test_the_multilingual_encoder_judges_other_languages_by_the_same_sentences() -> None:
-    embedder = open_embedder("multilingual-e5-small")
+@pytest.mark.parametrize("embedder", ["multilingual-e5-small"], indirect=True)
+def test_the_multilingual_encoder_judges_other_languages_by_the_same_sentences(
+    embedder: Embedder,
+) -> None:
     good, bad = (leans(embedder, texts) for texts in OTHERS)
     assert min(good) > 0 > max(bad)
