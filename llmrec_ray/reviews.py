@@ -61,7 +61,7 @@ class Reviews:
             _log.warning("reviews_unread", extra={"reviews": missed})
         return found
 
-    async def read(self, events: Sequence[Event]) -> Mapping[str, int]:
+    async def read(self, events: Sequence[Event]) -> dict[str, int]:
         """Read the reviews among stored events, in time or later; the users' new versions."""
         texts = {event.event_id: event.text for event in events if event.text is not None}
         readings = await self.readings(texts)

@@ -93,8 +93,9 @@ class EventWeights:
             case "rating":
                 return by_type * self._judged(value, without=0.0)
             case "review":
-                turned_down = lean is not None and lean < 0
-                without = lean * self.low_rating if turned_down else 1.0
+                without = 1.0
+                if lean is not None and lean < 0:
+                    without = lean * self.low_rating
                 return by_type * self._judged(value, without=without)
             case _:
                 return by_type

@@ -147,7 +147,7 @@ def test_an_empty_session_has_no_events():
 
 def test_a_session_weighs_types_and_values_as_events_do():
     told = [("rating", 1.0), ("rating", 5.0), ("dislike", None), ("review", 5.0), ("click", None)]
-    items = [SessionItem(f"item-{n}", None, kind, value) for n, (kind, value) in enumerate(told)]  # type: ignore[arg-type]
+    items = [SessionItem(f"item-{n}", None, kind, value) for n, (kind, value) in enumerate(told)]
     events = [event(str(n), kind, n, value) for n, (kind, value) in enumerate(told)]
     folded = fold(History(1, tuple(events)), WEIGHTS)
     found = session(items, WEIGHTS)

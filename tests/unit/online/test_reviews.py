@@ -16,6 +16,7 @@ from llmrec_ray.reviews import AT_ONCE, WAITING, Reviews
 from llmrec_ray.types import (
     Event,
     EventShare,
+    Float32s,
     Reading,
     Recommendations,
     RecommendRequest,
@@ -88,7 +89,7 @@ async def test_a_review_pulls_by_its_text_from_the_next_answer_on(house: MakeHou
     assert (share.type, share.item_id, share.title) == ("review", "f01", "Film 1")
 
 
-async def nearness(home: House, vector: object) -> dict[str, float]:
+async def nearness(home: House, vector: Float32s) -> dict[str, float]:
     """The items whose texts are clearly near to a vector or away from it, and how much."""
     ids = [f"f{n:02}" for n in range(39)]
     found = await home.recommender._searcher.lookup(home.manifest.generation, ids)
@@ -211,15 +212,17 @@ async def test_what_another_encoder_read_is_left_out_and_never_mixed(house: Make
     assert scores(await asked(home, "ada")) == scores(await asked(home, "bob"))
 
 
-async def test_a_lost_event_store_leaves_the_last_known_opinions(house: MakeHouse) -> None:
+async def test_a_lost_event_store_leaves_the_last_known_opinions(
+    house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = house()
     await home.recommender.learn([home.did("ada", "f01", "review", text=GLOWING)])
     known = await asked(home, "ada")
 
-    def away(_: str) -> int:
-        raise EventStoreUnavailable("the database is away")
+    def away(user_id: str) -> int:
+        raise EventStoreUnavailable(f"the database is away for {user_id}")
 
-    home.recommender._users._events = type("Away", (), {"user_version": staticmethod(away)})()
+    monkeypatch.setattr(home.events, "user_version", away)
     again = await asked(home, "ada")
     assert (again.degraded, again.items) == (("feedback",), known.items)
 
