@@ -146,6 +146,7 @@ def _start(learning: LearningSettings) -> Knobs:
         recency=learning.recency,
         value_share=0.0,
         low_rating=learning.low_rating,
+        review_text=learning.review_text,
     )
     mix = Mix(
         neighbours=1.0,

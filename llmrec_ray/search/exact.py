@@ -47,9 +47,9 @@ def _addend(rows: Rows, row: int, weight: float, mix: Mix) -> Float64s:
     return np.concatenate([taste, text])
 
 
-def text_addend(vector: Float32s, mix: Mix, taste_dim: int) -> Float64s:
-    """What a text asked for adds to the query vector, float64 [dim]: it has no taste."""
-    pulls = on_grid(mix.text * mix.query * vector.astype(np.float64))
+def text_addend(vector: Float32s, weight: float, mix: Mix, taste_dim: int) -> Float64s:
+    """w [0 ; γ t]: what a text adds to the query vector, float64 [dim]; it has no taste."""
+    pulls = on_grid(mix.text * weight * vector.astype(np.float64))
     return np.concatenate([np.zeros(taste_dim), pulls])
 
 
