@@ -6,11 +6,12 @@ import ssl
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from llmrec_ray.errors import InvalidSettings, NotFound, StoreUnavailable
+from llmrec_ray.ports import Stat
 from llmrec_ray.settings import Credentials
 from llmrec_ray.storage.keys import check_key, check_prefix
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 BACKOFF_S = 0.2
 CONNECTIONS = 32
+UNKNOWN = datetime.max.replace(tzinfo=UTC)  # an object whose age is not told is never old
 PASSING = (500, 502, 503, 504)
 OK, CONFLICT, TAKEN = 200, 409, 412  # 409: AWS asks to repeat a conditional PUT that met another
 ABSENT = frozenset({"NoSuchKey", "ResourceNotFound"})
@@ -118,13 +120,20 @@ class S3Store:
         return True
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.stats(prefix))
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
         check_prefix(prefix)
         with self._reported(prefix):
             found = self._client.list_objects(
                 self._bucket, prefix=self._prefix + prefix, recursive=True
             )
-            names = [each.object_name or "" for each in found]
-        return sorted(name.removeprefix(self._prefix) for name in names if not name.endswith("/"))
+            named = [(each.object_name or "", each.last_modified, each.size) for each in found]
+        return {
+            name.removeprefix(self._prefix): Stat(modified or UNKNOWN, size or 0)
+            for name, modified, size in named
+            if not name.endswith("/")
+        }
 
     def delete(self, key: str) -> None:
         name = self._name(key)
