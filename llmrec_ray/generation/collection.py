@@ -5,12 +5,13 @@ and every object that a manifest names which stays. Manifests go first: a collec
 half way leaves no generation that lacks an object, and the next one takes the rest.
 """
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from llmrec_ray.errors import InvalidInput, NotFound
 from llmrec_ray.generation.activation import recently_current
-from llmrec_ray.generation.leases import collecting, remove_expired
+from llmrec_ray.generation.leases import Clock, collecting, remove_expired
 from llmrec_ray.generation.published import (
     GENERATIONS,
     OBJECTS,
@@ -86,7 +87,9 @@ def find_garbage(store: ObjectStore, retention: Retention, now: datetime | None 
     return Garbage(doomed, sizes)
 
 
-def collect_garbage(store: ObjectStore, retention: Retention) -> Collected:
+def collect_garbage(
+    store: ObjectStore, retention: Retention, clock: Clock = time.monotonic
+) -> Collected:
     """Delete what is not needed; safe beside publishes, activations, readers and other collections.
 
     Raises `Conflict` where a publish or an activation is under way, `Corrupt` as `find_garbage`
@@ -96,7 +99,7 @@ def collect_garbage(store: ObjectStore, retention: Retention) -> Collected:
     if not announced.sizes:
         return Collected(Garbage(), 0)
     deleted: dict[str, int] = {}
-    with collecting(store, tuple(announced.sizes)) as lease:
+    with collecting(store, tuple(announced.sizes), clock) as lease:
         # what was found before nobody knew of this collection may have come into use since
         now_too = find_garbage(store, retention, lease.at)
         doomed = [key for key in announced.sizes if key in now_too.sizes]

@@ -48,8 +48,8 @@ class Lease:
         """The key, unless a collection is about to delete it: then `Conflict`."""
         if key in self.doomed:
             raise Conflict(
-                f"`llmrec generations gc` is deleting {key}, which is needed here. Try again when"
-                f" it is done, or in {LASTS.seconds // 60} minutes where it was cut short.",
+                f"`llmrec generations gc` is deleting {key}, or did so just now, and it is needed"
+                f" here. Try again in {LASTS.seconds // 60} minutes.",
                 key=key,
             )
         return key
@@ -74,7 +74,11 @@ def writing(store: ObjectStore, clock: Clock = time.monotonic) -> Generator[Leas
 def collecting(
     store: ObjectStore, doomed: Collection[str], clock: Clock = time.monotonic
 ) -> Generator[Lease]:
-    """A collection's lease; `Conflict` where a writer is at work."""
+    """A collection's lease; `Conflict` where a writer is at work.
+
+    It stays until it runs out: a delete that was sent twice, since its reply was late, may come
+    when all is done.
+    """
     with _opened(store, "collection", doomed, clock) as (lease, others):
         if writers := _live(others, lease, "writer"):
             since = min(others[key].modified for key in writers).isoformat(timespec="seconds")
@@ -130,7 +134,8 @@ def _opened(
     except LLMRecError:
         _close(store, lease)
         raise
-    _close(store, lease)
+    if kind == "writer":
+        _close(store, lease)
 
 
 def _close(store: ObjectStore, lease: Lease) -> None:
