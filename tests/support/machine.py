@@ -256,7 +256,7 @@ class Generations(RuleBasedStateMachine):
         self._count("gc")
         self._collect(FaultAt(self.store, -1, "lost"), keep)
 
-    @rule(keep=KEEPS, at=AT, how=HOWS)
+    @rule(keep=KEEPS, at=st.integers(0, 8), how=HOWS)
     def collect_with_a_fault(self, keep: int, at: int, how: How) -> None:
         self._count(f"gc, {how}")
         self._collect(FaultAt(self.store, at, how), keep)
