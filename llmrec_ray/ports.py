@@ -48,7 +48,7 @@ class ObjectStore(Protocol):
         ...
 
     def stats(self, prefix: str) -> dict[str, Stat]:
-        """Every object whose key starts with `prefix`, by key; whole seconds may be all there is."""
+        """Every object whose key starts with `prefix`, by key; its time may be in whole seconds."""
         ...
 
     def delete(self, key: str) -> None:

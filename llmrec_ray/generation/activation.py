@@ -98,26 +98,33 @@ def require_encoder(manifest: Manifest, info: EncoderInfo) -> None:
 
 def _append(store: ObjectStore, writer: str, choose: Callable[[], str]) -> Activation:
     """Write the next number; where another writer took it, choose again for the one after."""
-    with writing(store) as lease:
-        for _ in range(ATTEMPTS):
-            number = _highest(store) + 1
-            generation = choose()
-            load_manifest(store, generation)
-            lease.require(manifest_key(generation))
-            activation = Activation(
-                number=number,
-                generation=generation,
-                writer=writer,
-                at=datetime.now(UTC),
-                token=uuid.uuid4().hex,
-            )
-            if _wrote(store, activation):
-                return activation
-        raise Conflict(f"{ATTEMPTS} other activations came first. Stop other writers, and try again.")
+    for _ in range(ATTEMPTS):
+        number = _highest(store) + 1
+        activation = Activation(
+            number=number,
+            generation=choose(),
+            writer=writer,
+            at=datetime.now(UTC),
+            token=uuid.uuid4().hex,
+        )
+        if _wrote(store, activation):
+            return activation
+    raise Conflict(f"{ATTEMPTS} other activations came first. Stop other writers, and try again.")
 
 
 def _wrote(store: ObjectStore, activation: Activation) -> bool:
-    """Whether this activation got its number; a lost reply is resolved by what the store holds."""
+    """Whether this activation got its number; its generation is there, and no collection takes it.
+
+    Raises `GenerationNotFound` or `Conflict` otherwise.
+    """
+    with writing(store) as lease:
+        load_manifest(store, activation.generation)
+        lease.require(manifest_key(activation.generation))
+        return _created(store, activation)
+
+
+def _created(store: ObjectStore, activation: Activation) -> bool:
+    """Whether the number is this activation's; what the store holds resolves a lost reply."""
     key = activation_key(activation.number)
     lost: StoreUnavailable | None = None
     try:

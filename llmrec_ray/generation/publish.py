@@ -44,7 +44,9 @@ def publish(
 ) -> Manifest:
     """Store a generation and return its manifest; what is stored already is not sent again.
 
-    `Conflict` where a collection is deleting what it needs. The manifest goes last, so an interrupted publish leaves nothing visible and is simply repeated.
+    The manifest goes last, so an interrupted publish leaves nothing visible and is simply repeated.
+    `Conflict` where a collection is deleting what it needs.
+
     The id is a hash of the content: equal drafts are one generation, and the manifest of the first
     publish stands.
 

@@ -1,4 +1,4 @@
-"""Generations on every object store: published, activated by racing writers, followed, collected."""
+"""Generations on every object store: published and activated in races, followed, collected."""
 
 import uuid
 from collections.abc import Callable

@@ -5,7 +5,6 @@ import socket
 import threading
 from typing import Self
 
-
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 

@@ -113,7 +113,7 @@ def folded(events: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
 
 
 def catalogue(numbers: Collection[int], seed: int) -> Catalogue:
-    """Items f0, f1, … of the numbers: the seed decides what was learned, the numbers who they are."""
+    """Items f0, f1, … of the numbers; the seed decides what was learned of them."""
     random = np.random.default_rng([seed, len(numbers)])
     items: dict[str, NaiveItem] = {}
     for number in sorted(numbers):

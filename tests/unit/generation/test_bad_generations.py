@@ -80,7 +80,7 @@ def removed(path: Path) -> None:
 
 
 def rewritten(change: Callable[[dict], dict]) -> Callable[[Path], None]:
-    return lambda path: (path.write_text(json.dumps(change(json.loads(path.read_text()))), "utf-8"))
+    return lambda path: path.write_text(json.dumps(change(json.loads(path.read_text()))), "utf-8")
 
 
 def without_a_segment(stored: dict) -> dict:
