@@ -38,23 +38,15 @@ from llmrec_ray.errors import (
     NotReady,
     StoreUnavailable,
 )
-from llmrec_ray.explain.explainer import Explainer
-from llmrec_ray.feedback.events import open_event_store
-from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.activation import activate, current, rollback
 from llmrec_ray.generation.collection import Retention, collect_garbage
-from llmrec_ray.generation.follow import Follower
-from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, manifest_key, verify
 from llmrec_ray.ports import ObjectStore
-from llmrec_ray.recommender import Recommender
-from llmrec_ray.shard import LocalShards, Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import (
     AnyOf,
     Event,
-    Float32s,
     Metric,
     Recommendations,
     RecommendRequest,
@@ -63,6 +55,7 @@ from llmrec_ray.types import (
 )
 from tests.support.faults import CRASHES, REPLIES, Crashed, FaultAt, How, pass_time
 from tests.support.generations import FaultyStore
+from tests.support.library import Service
 from tests.support.naive import (
     TEXT_DIM,
     WORTH,
@@ -93,50 +86,6 @@ AT = st.integers(0, 24)
 SESSIONS = st.lists(
     st.tuples(ITEMS, st.sampled_from([1.0, 0.5, -1.0])), max_size=4, unique_by=lambda pair: pair[0]
 )
-
-
-class Encoder:
-    """The encoder of queries; the model asks the same one."""
-
-    def __init__(self) -> None:
-        self.model = HashingEmbedder(dim=TEXT_DIM)
-
-    async def embed(self, text: str) -> Float32s:
-        return self.model.queries([text])[0]
-
-
-class Service:
-    """What runs online, in one process: fresh objects over the stores in a folder."""
-
-    def __init__(self, folder: Path, store: FaultyStore, shards: int) -> None:
-        self.store = store
-        self._follower = Follower(store)
-        self._pinned = Pinned()
-        self._shards = [Shard(store, number, shards) for number in range(shards)]
-        self._events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
-        self._shown = ShownLog(self._events, capacity=2_000)
-        self.recommender = Recommender(
-            generations=self._pinned,
-            searcher=LocalShards(self._shards),
-            embedder=Encoder(),
-            events=self._events,
-            objects=store,
-            shown=self._shown,
-            explainer=Explainer(None, deadline_s=1),
-        )
-
-    def look(self) -> None:
-        """What every poll does: follow the activations, load, and move on where all have loaded."""
-        manifest = self._follower.poll()
-        if manifest is None:
-            return
-        for shard in self._shards:
-            shard.prepare(manifest)
-        self._pinned.offer(manifest, [frozenset(shard.held) for shard in self._shards])
-
-    def close(self) -> None:
-        self._shown.close()
-        self._events.close()
 
 
 @dataclass(frozen=True)
@@ -506,7 +455,7 @@ def run(*, examples: int, steps: int, number: int) -> str:
         stateful_step_count=steps,
         deadline=None,
         database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     run_state_machine_as_test(seed(number)(Generations), settings=chosen)
     done = Generations.operations

@@ -12,13 +12,13 @@ from llmrec_ray.generation.manifest import FieldSpec
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.schemas import POPULARITY_SCHEMA, items_schema, taste_schema, vectors_schema
 from llmrec_ray.storage.columns import vectors_column
-from llmrec_ray.types import EventWeights, Metric, Mix
+from llmrec_ray.types import EventType, EventWeights, Metric, Mix
 from tests.support.generations import neighbours
 
 TEXT_DIM = 6
 TASTE_DIM = 3
 RECENCY = 0.85
-WORTH = {"like": 1.0, "view": 0.2}
+WORTH: dict[EventType, float] = {"like": 1.0, "view": 0.2}
 MIX = Mix(neighbours=1.0, taste=0.7, text=0.4, prior=0.3, prior_fade=2.0, query=1.5)
 TOLERANCE = 1e-6
 

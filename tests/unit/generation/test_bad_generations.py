@@ -17,7 +17,7 @@ from llmrec_ray.generation.published import load_manifest, manifest_key
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import RecommendRequest, SessionItem
 from tests.support.generations import FaultyStore
-from tests.support.machine import Service
+from tests.support.library import Service
 from tests.support.naive import catalogue, draft_of
 
 GOOD, NEXT = draft_of(catalogue(range(12), 0)), draft_of(catalogue(range(12), 1))
@@ -79,7 +79,7 @@ def removed(path: Path) -> None:
     path.unlink()
 
 
-def rewritten(change: Callable[[dict], dict]) -> Callable[[Path], None]:
+def rewritten(change: Callable[[dict], dict]) -> Callable[[Path], object]:
     return lambda path: path.write_text(json.dumps(change(json.loads(path.read_text()))), "utf-8")
 
 
