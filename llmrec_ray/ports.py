@@ -23,6 +23,14 @@ from llmrec_ray.types import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """When an object was written, by the clock of its store, and its size."""
+
+    modified: datetime
+    bytes: int
+
+
 class ObjectStore(Protocol):
     """Named immutable bytes. Keys are relative; every call may raise `StoreUnavailable`."""
 
@@ -38,6 +46,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
+        ...
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        """Every object whose key starts with `prefix`, by key; its time may be in whole seconds."""
         ...
 
     def delete(self, key: str) -> None:

@@ -1,5 +1,6 @@
 """`llmrec generations`: from an object store to what it holds, checks of it, and activations."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,10 +18,11 @@ from llmrec_ray.errors import Corrupt, GenerationNotFound
 
 if TYPE_CHECKING:
     from llmrec_ray.generation.activation import Activation
+    from llmrec_ray.generation.collection import Garbage
     from llmrec_ray.generation.manifest import Manifest
     from llmrec_ray.ports import ObjectStore
 
-app = typer.Typer(help="List, check and activate generations.", no_args_is_help=True)
+app = typer.Typer(help="List, check, activate and collect generations.", no_args_is_help=True)
 
 Generation = Annotated[str, typer.Argument(help="Its id, such as g-0123456789ab.")]
 
@@ -106,6 +108,53 @@ def verify(
     for found in problems:
         store.delete(found.key)
     raise Corrupt(f"{len(problems)} damaged objects of {name} are removed now. Publish again.")
+
+
+@app.command()
+def gc(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+    keep: Annotated[
+        int, typer.Option(min=1, help="How many of the generations that were current last stay.")
+    ] = 3,
+    grace_hours: Annotated[
+        float, typer.Option(min=1, help="What was written or current within that time stays.")
+    ] = 24,
+    file: SettingsFile = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete generations that nobody needs, and what interrupted publishes left.
+
+    The current generation and every object that a remaining one names always stay.
+    """
+    from llmrec_ray.generation.collection import Retention, collect_garbage, find_garbage
+
+    store = object_store(file)
+    retention = Retention(keep, timedelta(hours=grace_hours))
+    left = 0
+    if yes:
+        collected = collect_garbage(store, retention)
+        garbage, left = collected.deleted, collected.left
+    else:
+        garbage = find_garbage(store, retention)
+    print_rows(_garbage(garbage, deleted=yes), output, "There is nothing to delete.")
+    if left:
+        typer.echo(f"{left} objects are left: run this again.", err=True)
+    if garbage.sizes and not yes:
+        typer.echo("Nothing was deleted yet: run this again with --yes.", err=True)
+
+
+def _garbage(garbage: "Garbage", *, deleted: bool) -> list[Row]:
+    if not garbage.sizes:
+        return []
+    return [
+        {
+            "generations": ", ".join(garbage.generations),
+            "objects": garbage.objects,
+            "bytes": garbage.bytes,
+            "deleted": deleted,
+        }
+    ]
 
 
 def _current(store: "ObjectStore") -> str:

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -15,8 +15,9 @@ from llmrec_ray.errors import (
     NotFound,
     StoreUnavailable,
 )
+from llmrec_ray.generation.leases import writing
 from llmrec_ray.generation.manifest import Manifest, Record
-from llmrec_ray.generation.published import load_manifest
+from llmrec_ray.generation.published import load_manifest, manifest_key
 from llmrec_ray.ports import EncoderInfo, ObjectStore
 
 ACTIVATIONS = "activations"
@@ -39,20 +40,16 @@ def activation_key(number: int) -> str:
 
 
 def activate(store: ObjectStore, generation: str, writer: str) -> Activation:
-    """Make a published generation current, under a number that no other activation has."""
-    load_manifest(store, generation)
+    """Make a published generation current, under a number that no other activation has.
+
+    `GenerationNotFound`, or `Conflict` where a collection is deleting it.
+    """
     return _append(store, writer, lambda: generation)
 
 
 def rollback(store: ObjectStore, writer: str) -> Activation:
     """Make the generation current that was so before the current one; twice leads back again."""
-
-    def choose() -> str:
-        before = _before_current(store)
-        load_manifest(store, before)
-        return before
-
-    return _append(store, writer, choose)
+    return _append(store, writer, lambda: _before_current(store))
 
 
 def current(store: ObjectStore, known: Activation | None = None) -> Activation | None:
@@ -68,6 +65,19 @@ def current(store: ObjectStore, known: Activation | None = None) -> Activation |
 def history(store: ObjectStore) -> list[Activation]:
     """Every activation, oldest first."""
     return [_read(store, number) for number in _numbers(store)]
+
+
+def recently_current(store: ObjectStore, keep: int, since: datetime) -> set[str]:
+    """The `keep` generations that were current last, and all that were so at or after `since`."""
+    written = store.stats(f"{ACTIVATIONS}/")
+    found: set[str] = set()
+    until: datetime | None = None  # when what is looked at was replaced; None: it is current
+    for number in reversed(_numbers_of(written)):
+        if len(found) >= keep and until is not None and until < since:
+            break
+        found.add(_read(store, number).generation)
+        until = written[activation_key(number)].modified
+    return found
 
 
 def require_encoder(manifest: Manifest, info: EncoderInfo) -> None:
@@ -103,7 +113,18 @@ def _append(store: ObjectStore, writer: str, choose: Callable[[], str]) -> Activ
 
 
 def _wrote(store: ObjectStore, activation: Activation) -> bool:
-    """Whether this activation got its number; a lost reply is resolved by what the store holds."""
+    """Whether this activation got its number; its generation is there, and no collection takes it.
+
+    Raises `GenerationNotFound` or `Conflict` otherwise.
+    """
+    with writing(store) as lease:
+        load_manifest(store, activation.generation)
+        lease.require(manifest_key(activation.generation))
+        return _created(store, activation)
+
+
+def _created(store: ObjectStore, activation: Activation) -> bool:
+    """Whether the number is this activation's; what the store holds resolves a lost reply."""
     key = activation_key(activation.number)
     lost: StoreUnavailable | None = None
     try:
@@ -133,9 +154,12 @@ def _before_current(store: ObjectStore) -> str:
 
 
 def _numbers(store: ObjectStore) -> list[int]:
-    keys = store.list(f"{ACTIVATIONS}/")
+    return _numbers_of(store.list(f"{ACTIVATIONS}/"))
+
+
+def _numbers_of(keys: Iterable[str]) -> list[int]:
     found = (re.fullmatch(rf"{ACTIVATIONS}/(\d{{8}})\.json", key) for key in keys)
-    return [int(match.group(1)) for match in found if match]
+    return sorted(int(match.group(1)) for match in found if match)
 
 
 def _highest(store: ObjectStore) -> int:

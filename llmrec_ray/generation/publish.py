@@ -13,6 +13,7 @@ import pyarrow as pa
 from llmrec_ray.errors import InvalidInput
 from llmrec_ray.generation.buckets import BUCKETS, buckets_of
 from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft, checked
+from llmrec_ray.generation.leases import renew, writing
 from llmrec_ray.generation.manifest import Channel, Encoder, Manifest, ObjectRef, Segment
 from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
 from llmrec_ray.ports import ObjectStore
@@ -45,6 +46,8 @@ def publish(
     """Store a generation and return its manifest; what is stored already is not sent again.
 
     The manifest goes last, so an interrupted publish leaves nothing visible and is simply repeated.
+    `Conflict` where a collection is deleting what it needs.
+
     The id is a hash of the content: equal drafts are one generation, and the manifest of the first
     publish stands.
 
@@ -57,12 +60,18 @@ def publish(
     sliced = _Sliced.of(draft, segments)
     refs: list[dict[str, ObjectRef]] = [{} for _ in range(sliced.segments)]
     total = sliced.segments * (1 + len(draft.channels))
-    for done, (number, name, table) in enumerate(sliced.objects(draft), start=1):
-        stored = put_table(store, OBJECTS, table)
-        refs[number][name] = ObjectRef(key=stored.key, hash=stored.hash, bytes=stored.bytes)
-        if progress:
-            progress(done, total)
-    return _create(store, _manifest(draft, sliced.described(refs)))
+    with writing(store) as lease:
+        for done, (number, name, table) in enumerate(sliced.objects(draft), start=1):
+            renew(store, lease)
+            stored = put_table(store, OBJECTS, table)
+            lease.require(stored.key)
+            refs[number][name] = ObjectRef(key=stored.key, hash=stored.hash, bytes=stored.bytes)
+            if progress:
+                progress(done, total)
+        renew(store, lease)
+        manifest = _manifest(draft, sliced.described(refs))
+        lease.require(manifest_key(manifest.generation))
+        return _create(store, manifest)
 
 
 @dataclass(frozen=True, slots=True)

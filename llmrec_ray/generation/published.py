@@ -8,6 +8,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from llmrec_ray.errors import Corrupt, GenerationNotFound, NotFound
+from llmrec_ray.generation.buckets import BUCKETS
 from llmrec_ray.generation.manifest import FORMAT, Manifest, ObjectRef
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.storage.tables import check_object, get_table
@@ -49,6 +50,8 @@ def load_manifest(store: ObjectStore, generation: str) -> Manifest:
         raise _unreadable(key, f"{where}: {first['msg']}") from cause
     if manifest.generation != generation:
         raise _unreadable(key, f"it is the manifest of {manifest.generation}")
+    if (bucket := _left_out(manifest)) is not None:
+        raise _unreadable(key, f"no segment has bucket {bucket}")
     return manifest
 
 
@@ -72,6 +75,16 @@ def verify(store: ObjectStore, generation: str) -> list[Problem]:
     }
     found = ((key, check_object(store, ref)) for key, ref in sorted(refs.items()))
     return [Problem(key, problem, problem == "is missing") for key, problem in found if problem]
+
+
+def _left_out(manifest: Manifest) -> int | None:
+    """The first bucket that no segment covers: its items would be gone without a word."""
+    covered = 0
+    for segment in sorted(manifest.segments, key=lambda segment: segment.first_bucket):
+        if segment.first_bucket > covered:
+            break
+        covered = max(covered, segment.end_bucket)
+    return covered if covered < BUCKETS else None
 
 
 def _check_format(data: bytes, key: str) -> None:

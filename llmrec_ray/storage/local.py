@@ -4,10 +4,12 @@ import errno
 import os
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from llmrec_ray.errors import InvalidInput, NotFound, StoreUnavailable
+from llmrec_ray.ports import Stat
 from llmrec_ray.storage.keys import check_key, check_prefix
 
 PARTIAL = ".partial"  # a dot name: no key can reach it
@@ -64,6 +66,14 @@ class FolderStore:
         with self._reported():
             found = (path.relative_to(self._root).as_posix() for path in _files_below(folder))
             return sorted(key for key in found if key.startswith(prefix))
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        found: dict[str, Stat] = {}
+        for key in self.list(prefix):
+            with self._reported(), suppress(FileNotFoundError):  # deleted since it was listed
+                told = self._path(key).stat()
+                found[key] = Stat(datetime.fromtimestamp(told.st_mtime, UTC), told.st_size)
+        return found
 
     def delete(self, key: str) -> None:
         path = self._path(key)

@@ -6,11 +6,12 @@ import ssl
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from llmrec_ray.errors import InvalidSettings, NotFound, StoreUnavailable
+from llmrec_ray.ports import Stat
 from llmrec_ray.settings import Credentials
 from llmrec_ray.storage.keys import check_key, check_prefix
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 BACKOFF_S = 0.2
 CONNECTIONS = 32
+UNKNOWN = datetime.max.replace(tzinfo=UTC)  # an object whose age is not told is never old
 PASSING = (500, 502, 503, 504)
 OK, CONFLICT, TAKEN = 200, 409, 412  # 409: AWS asks to repeat a conditional PUT that met another
 ABSENT = frozenset({"NoSuchKey", "ResourceNotFound"})
@@ -89,7 +91,7 @@ class S3Store:
         must win alone writes its own id.
         """
         name = self._name(key)
-        unsure = False
+        unsure, status = False, 0
         for attempt in range(ATTEMPTS):
             with self._reported(key):
                 status = self._put(name, data, last=attempt == ATTEMPTS - 1)
@@ -100,8 +102,8 @@ class S3Store:
             unsure = True
             time.sleep(BACKOFF_S * 2**attempt)
         raise StoreUnavailable(
-            f"the object store at {self._endpoint} did not take {key!r} in {ATTEMPTS} attempts."
-            " Try again.",
+            f"the object store at {self._endpoint} did not take {key!r} in {ATTEMPTS} attempts; the"
+            f" last answer was status {status}. Try again when it is less busy.",
             key=key,
         )
 
@@ -118,13 +120,20 @@ class S3Store:
         return True
 
     def list(self, prefix: str) -> list[str]:
+        return sorted(self.stats(prefix))
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
         check_prefix(prefix)
         with self._reported(prefix):
             found = self._client.list_objects(
                 self._bucket, prefix=self._prefix + prefix, recursive=True
             )
-            names = [each.object_name or "" for each in found]
-        return sorted(name.removeprefix(self._prefix) for name in names if not name.endswith("/"))
+            named = [(each.object_name or "", each.last_modified, each.size) for each in found]
+        return {
+            name.removeprefix(self._prefix): Stat(modified or UNKNOWN, size or 0)
+            for name, modified, size in named
+            if not name.endswith("/")
+        }
 
     def delete(self, key: str) -> None:
         name = self._name(key)
@@ -139,7 +148,10 @@ class S3Store:
         return self._prefix + key
 
     def _put(self, name: str, data: bytes, *, last: bool) -> int:
-        """The status of one conditional PUT; 0 where the reply was lost and an attempt is left."""
+        """The status of one conditional PUT: worth another attempt where it is not OK or TAKEN.
+
+        0 where the reply was lost and an attempt is left.
+        """
         from urllib3.exceptions import HTTPError
 
         # the SDK's own put_object cannot send the condition, so its signed address is used
@@ -158,7 +170,7 @@ class S3Store:
         if response.status in {OK, TAKEN}:
             return response.status
         if response.status in {CONFLICT, *PASSING} and _code(response) != "NoSuchBucket":
-            return 0
+            return response.status
         raise self._refused(_code(response), response.status)
 
     def _connect(self, credentials: Credentials, secure: bool, region: str) -> "Minio":
@@ -187,7 +199,7 @@ class S3Store:
     @contextmanager
     def _reported(self, key: str) -> Generator[None]:
         from minio.error import MinioException, S3Error
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, MaxRetryError, ResponseError
 
         try:
             yield
@@ -198,6 +210,12 @@ class S3Store:
         except MinioException as cause:
             raise self._refused("no S3 reply", 0) from cause
         except HTTPError as cause:
+            if isinstance(cause, MaxRetryError) and isinstance(cause.reason, ResponseError):
+                raise StoreUnavailable(
+                    f"the object store at {self._endpoint} answered with {cause.reason}. Try again"
+                    " when it is less busy; the server's log says why.",
+                    endpoint=self._endpoint,
+                ) from cause
             raise StoreUnavailable(
                 f"the object store at {self._endpoint} cannot be reached ({type(cause).__name__})."
                 " Check that it runs, object_store.endpoint (host:port) and object_store.secure.",

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
 import pytest
@@ -118,6 +119,27 @@ def test_lists_are_sorted_and_longer_than_a_page(object_store: ObjectStore) -> N
     assert object_store.list("activations/") == keys
 
 
+def test_stats_tell_size_and_time_of_every_key_with_the_prefix(object_store: ObjectStore) -> None:
+    object_store.create("a/b", b"12345")
+    object_store.create("a/c", b"")
+    object_store.create("b", b"x")
+    found = object_store.stats("a/")
+    assert {key: stat.bytes for key, stat in found.items()} == {"a/b": 5, "a/c": 0}
+    assert object_store.stats("c") == {}
+    for stat in found.values():
+        assert abs(stat.modified - datetime.now(UTC)) < timedelta(minutes=10)
+
+
+def test_a_key_that_is_written_again_is_new_again(object_store: ObjectStore) -> None:
+    object_store.create("a", b"1")
+    first = object_store.stats("a")["a"].modified
+    assert not object_store.create("a", b"2")
+    assert object_store.stats("a")["a"].modified == first
+    object_store.delete("a")
+    object_store.create("a", b"3")
+    assert object_store.stats("a")["a"].modified >= first
+
+
 @pytest.mark.parametrize("key", ["字/電影 é.json", "a+b%20&c=#?;@:'(){}[]~!$,.x", "🎬/1"])
 def test_keys_may_hold_any_text(object_store: ObjectStore, key: str) -> None:
     object_store.create(key, b"x")
@@ -159,8 +181,9 @@ def test_a_key_that_leads_elsewhere_is_refused(object_store: ObjectStore, key: s
 
 @pytest.mark.parametrize("prefix", ["/", "../", "a/../", "a//", ".", "a\x00"])
 def test_a_prefix_that_leads_elsewhere_is_refused(object_store: ObjectStore, prefix: str) -> None:
-    with pytest.raises(InvalidInput):
-        object_store.list(prefix)
+    for use in (object_store.list, object_store.stats):
+        with pytest.raises(InvalidInput):
+            use(prefix)
 
 
 def test_a_copy_sent_to_another_process_reads_the_same_objects(object_store: ObjectStore) -> None:

@@ -25,6 +25,7 @@ USES: dict[str, Callable[[ObjectStore], object]] = {
     "create": lambda store: store.create("a", b"x"),
     "exists": lambda store: store.exists("a"),
     "list": lambda store: store.list(""),
+    "stats": lambda store: store.stats(""),
     "delete": lambda store: store.delete("a"),
 }
 

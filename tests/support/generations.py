@@ -10,7 +10,7 @@ import pyarrow as pa
 from llmrec_ray.errors import StoreUnavailable
 from llmrec_ray.generation.draft import ChannelTable, Draft
 from llmrec_ray.generation.manifest import FieldSpec, Scale
-from llmrec_ray.ports import EncoderInfo
+from llmrec_ray.ports import EncoderInfo, Stat
 from llmrec_ray.schemas import (
     NEIGHBOURS_SCHEMA,
     POPULARITY_SCHEMA,
@@ -124,7 +124,13 @@ class FaultyStore:
         self.reads.append(prefix)
         return self.inner.list(prefix)
 
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        self._check(False)
+        self.reads.append(prefix)
+        return self.inner.stats(prefix)
+
     def delete(self, key: str) -> None:
+        self._check(False)
         self.inner.delete(key)
 
     def _check(self, fails: bool) -> None:

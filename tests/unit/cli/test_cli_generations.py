@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from llmrec_ray.cli import main
 from llmrec_ray.generation.activation import activate, current
+from llmrec_ray.generation.leases import writing
 from llmrec_ray.generation.publish import publish
-from llmrec_ray.generation.published import manifest_key
+from llmrec_ray.generation.published import list_generations, manifest_key
 from llmrec_ray.storage.local import FolderStore
+from tests.support.faults import pass_time
 from tests.support.generations import draft
 
 
@@ -172,6 +175,43 @@ def test_rollback_without_an_earlier_generation_is_an_error(run: Run, store: Fol
     ran = run("generations", "rollback")
     assert ran.code == 1
     assert "no earlier generation" in ran.err
+
+
+def test_gc_shows_and_deletes_only_with_yes(run: Run, store: FolderStore, folder: Path) -> None:
+    names = [published(store, seed) for seed in range(4)]
+    for name in names:
+        activate(store, name, "test")
+    pass_time(folder, timedelta(days=2))
+    (shown,) = run("generations", "gc", "--keep", "2", "--output", "json").rows
+    assert sorted(str(shown["generations"]).split(", ")) == sorted(names[:2])
+    assert shown["deleted"] is False
+    assert list_generations(store) == sorted(names)
+    assert "--yes" in run("generations", "gc", "--keep", "2").err
+
+    (row,) = run("generations", "gc", "--keep", "2", "--yes", "--output", "json").rows
+    assert row == shown | {"deleted": True}
+    assert list_generations(store) == sorted(names[2:])
+    again = run("generations", "gc", "--keep", "2", "--yes")
+    assert (again.code, again.out) == (0, "There is nothing to delete.\n")
+
+
+@pytest.mark.parametrize("wrong", [("--keep", "0"), ("--grace-hours", "0.5")])
+def test_gc_keeps_at_least_the_current_one_and_an_hour(run: Run, wrong: tuple[str, str]) -> None:
+    assert run("generations", "gc", *wrong).code == 2
+
+
+def test_gc_beside_a_publish_is_one_line_with_a_remedy(
+    run: Run, store: FolderStore, folder: Path
+) -> None:
+    for seed in (0, 1):
+        activate(store, published(store, seed), "test")
+    pass_time(folder, timedelta(days=2))
+    with writing(store):
+        ran = run("generations", "gc", "--keep", "1", "--yes")
+    assert ran.code == 1
+    assert ran.err.startswith("error: a publish or an activation is under way")
+    assert ran.err.count("\n") == 1
+    assert len(list_generations(store)) == 2
 
 
 def test_a_bucket_without_credentials_names_the_variables(run: Run, tmp_path: Path) -> None:

@@ -214,8 +214,10 @@ def test_unchanged_objects_are_not_sent_again(faulty: FaultyStore) -> None:
 
 def test_the_manifest_is_the_last_write(faulty: FaultyStore) -> None:
     manifest = publish(faulty, draft())
-    assert faulty.created[-1] == manifest_key(manifest.generation)
-    assert all(key.startswith("objects/") for key in faulty.created[:-1])
+    lease, *objects, last = faulty.created
+    assert lease.startswith("leases/writer-")
+    assert all(key.startswith("objects/") for key in objects)
+    assert last == manifest_key(manifest.generation)
 
 
 @pytest.mark.parametrize("at", ["object", "manifest"])
