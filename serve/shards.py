@@ -38,6 +38,7 @@ class ShardReplica:
         self._meters = meters()
         self._measured: frozenset[str] = frozenset()
         self._trouble: str | None = None
+        self._following: asyncio.Task[None] | None = None
         await self._look()
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
@@ -56,10 +57,15 @@ class ShardReplica:
 
     async def check_health(self) -> None:
         """Fails when generations are no longer followed, or the thread pool does not run work."""
-        if self._following.done():
+        if self._following is None or self._following.done():
             raise RuntimeError("the shard no longer follows the activations")
         async with asyncio.timeout(10):
             await asyncio.to_thread(lambda: self._shard.held)
+
+    def __del__(self) -> None:
+        """Serve calls this on the event loop when the replica stops, and ends its threads next."""
+        if self._following is not None:
+            self._following.cancel()
 
     async def _follow(self) -> None:
         while True:
