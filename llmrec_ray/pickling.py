@@ -6,7 +6,7 @@ a question with a history of 30 events takes three times as long to send.
 
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 C = TypeVar("C", bound=type[Any])
 
@@ -18,5 +18,5 @@ def by_values(cls: C) -> C:
     def reduce(self: object) -> tuple[type[Any], tuple[object, ...]]:
         return cls, values(self)
 
-    cls.__reduce__ = reduce
+    cast(Any, cls).__reduce__ = reduce
     return cls
