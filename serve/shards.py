@@ -28,6 +28,8 @@ class ShardState:
 class ShardReplica:
     """The deployment `shard-N`; routed to once what is current, if anything is, is loaded."""
 
+    _following: asyncio.Task[None] | None = None
+
     async def __init__(
         self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float
     ) -> None:
@@ -38,7 +40,6 @@ class ShardReplica:
         self._meters = meters()
         self._measured: frozenset[str] = frozenset()
         self._trouble: str | None = None
-        self._following: asyncio.Task[None] | None = None
         await self._look()
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
