@@ -1,6 +1,6 @@
 """What the library asks of the outside, as Protocols; each has a suite in tests/contract."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,7 @@ from llmrec_ray.types import (
     Gathered,
     Looked,
     NearQuery,
+    Reading,
     Recommendations,
     ScoreQuery,
     Shares,
@@ -68,6 +69,14 @@ class QueryEmbedder(Protocol):
     """The embedding pool as the online half sees it: a text to a unit vector, float32 [dim]."""
 
     async def embed(self, text: str) -> Float32s:
+        """Raises `EmbedderUnavailable` where no replica answers before the deadline."""
+        ...
+
+
+class ReviewReader(Protocol):
+    """The embedding pool as feedback sees it: a review's text to what is kept of it."""
+
+    async def read(self, text: str) -> Reading:
         """Raises `EmbedderUnavailable` where no replica answers before the deadline."""
         ...
 
@@ -180,6 +189,8 @@ class Histories(Protocol):
 
     def history(self, user_id: str, limit: int) -> History: ...
 
+    def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]: ...
+
 
 class EventStore(Protocol):
     """Durable events, user versions, shown answers; may raise `EventStoreUnavailable`."""
@@ -204,6 +215,17 @@ class EventStore(Protocol):
 
     def history(self, user_id: str, limit: int, at: int | None = None) -> History:
         """The newest events; with `at`, those that were stored when the user had that version."""
+        ...
+
+    def keep_readings(self, read: Mapping[str, Reading]) -> dict[str, int]:
+        """Store what was read in reviews, by event id, once an encoder; the users' new versions.
+
+        A review that is not stored, or was erased in the meantime, is left out.
+        """
+        ...
+
+    def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]:
+        """By event id, what that encoder read and was stored when the user had the version `at`."""
         ...
 
     def scan(self) -> Iterable[Event]:

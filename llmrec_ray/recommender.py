@@ -27,15 +27,17 @@ from llmrec_ray.explain.evidence import Facts, facts_of
 from llmrec_ray.explain.explainer import Explainer, How, Piece
 from llmrec_ray.feedback.elsewhere import Elsewhere
 from llmrec_ray.feedback.log import ShownLog
-from llmrec_ray.feedback.user import session
+from llmrec_ray.feedback.user import session, session_reviews
 from llmrec_ray.forgetting import Receipt, forget_event, forget_user
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.interleave import interleaved
-from llmrec_ray.ports import EventStore, ObjectStore, QueryEmbedder, Searcher
+from llmrec_ray.ports import EventStore, ObjectStore, QueryEmbedder, ReviewReader, Searcher
 from llmrec_ray.replay import AsOf, Recalled, Replay, manifest_of, question_of, under_its_id
+from llmrec_ray.reviews import Reviews
 from llmrec_ray.search.exact import text_addend
 from llmrec_ray.search.filters import validate_filter
+from llmrec_ray.search.opinions import opinion_shares
 from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
 from llmrec_ray.timing import stage
 from llmrec_ray.types import (
@@ -49,6 +51,7 @@ from llmrec_ray.types import (
     Metric,
     NearQuery,
     Question,
+    Reading,
     Recommendations,
     Recommended,
     RecommendRequest,
@@ -94,6 +97,7 @@ class Inputs:
 
     users: Users
     embedder: QueryEmbedder
+    read: Callable[[Mapping[str, str]], Awaitable[Mapping[str, Reading]]]
     history: int
 
 
@@ -110,6 +114,7 @@ class Recommender:
         objects: ObjectStore,
         shown: ShownLog,
         explainer: Explainer,
+        reader: ReviewReader | None = None,
         history: int = 500,
         cached: int = 10_000,
     ) -> None:
@@ -120,8 +125,11 @@ class Recommender:
         self._objects = objects
         self._shown = shown
         self._explainer = explainer
-        self._users = Users(events, searcher, history=history, cached=cached)
-        self._now = Inputs(self._users, embedder, history)
+        self._reviews = Reviews(events, reader)
+        self._users = Users(
+            events, searcher, history=history, cached=cached, unread=self._reviews.later
+        )
+        self._now = Inputs(self._users, embedder, self._reviews.readings, history)
         self._elsewhere = Elsewhere(events)
 
     async def recommend(self, request: RecommendRequest) -> Recommendations:
@@ -147,7 +155,8 @@ class Recommender:
         )
         past = AsOf(self._events, shown.answer.user_version or 0)
         users = Users(past, self._searcher, history=question.history, cached=1)
-        then = Inputs(users, Recalled(question.vector), question.history)
+        recalled = Recalled(question.vector, question.readings)
+        then = Inputs(users, recalled, recalled.read, question.history)
         again = await self._recommend(question.request, manifest, then)
         return under_its_id(shown.answer, again.answer)
 
@@ -208,7 +217,8 @@ class Recommender:
         out = {one.index for one in rejected}
         usable = [event for index, event in enumerate(events) if index not in out]
         stored = await asyncio.to_thread(self._events.append, usable)
-        return Learned(stored.accepted, stored.duplicates, rejected, stored.user_versions)
+        versions = stored.user_versions | await self._reviews.read(usable)
+        return Learned(stored.accepted, stored.duplicates, rejected, versions)
 
     async def forget(self, user_id: str) -> Receipt:
         """Remove everything stored about a user; the user's next answer is a new user's."""
@@ -253,8 +263,13 @@ class Recommender:
     ) -> Shown:
         _check(request.filter, manifest)
         asker = await inputs.users.of(request.user_id, manifest)
-        pull = await self._pull(request, asker, inputs.embedder, manifest)
-        seen = asker.state.seen | {item.item_id for item in request.session}
+        told = session_reviews(request.session)
+        read = await inputs.read(told)
+        visit = await inputs.users.gather(
+            session(request.session, manifest.weights, read), manifest
+        )
+        pull = await self._pull(request, (asker, visit), inputs.embedder, manifest)
+        seen = asker.state.seen | visit.state.seen
         exclude = request.exclude_ids | seen if request.exclude_seen else request.exclude_ids
         query = ScoreQuery(
             events=pull.events,
@@ -271,36 +286,36 @@ class Recommender:
         with stage("rank"):
             if request.evidence:
                 evidence = await self._evidence(found, pull, manifest)
-            answer = _answer(
-                found, manifest, evidence, user_version=version, degraded=asker.degraded
-            )
+            lost = asker.degraded if len(read) == len(told) else (*asker.degraded, "embed")
+            answer = _answer(found, manifest, evidence, user_version=version, degraded=lost)
         vector = pull.spoken.vector.tobytes() if pull.spoken else None
-        return Shown(request.user_id, answer, Question(request, inputs.history, vector))
+        return Shown(request.user_id, answer, Question(request, inputs.history, vector, read))
 
     async def _pull(
         self,
         request: RecommendRequest,
-        asker: Asker,
+        askers: tuple[Asker, Asker],
         embedder: QueryEmbedder,
         manifest: Manifest,
     ) -> Pull:
         """Everything that pulls: the user's events, the session's, and the text."""
-        events, vector = asker.state.events, asker.vector
-        coverages = [asker.coverage] if asker.coverage else []
-        if request.session:
-            visited = session(request.session, manifest.weights.recency)
-            with stage("gather"):
-                gathered = await self._searcher.gather(manifest.generation, visited)
-            events, vector = (*events, *visited), vector + gathered.vector
-            coverages.append(gathered.coverage)
+        user, visit = askers
+        vector = user.vector + visit.vector
         spoken = None
         if request.text is not None:
             with stage("embed"):
                 embedded = await embedder.embed(request.text)
-            addend = text_addend(embedded, manifest.mix, manifest.taste_dim)
+            mix = manifest.mix
+            addend = text_addend(embedded, mix.query, mix, manifest.taste_dim)
             spoken = Spoken(request.text, embedded, addend)
             vector = vector + spoken.addend
-        return Pull(events, vector, spoken, coverages)
+        return Pull(
+            (*user.state.events, *visit.state.events),
+            (*user.opinions, *visit.opinions),
+            vector,
+            spoken,
+            [one.coverage for one in askers if one.coverage is not None],
+        )
 
     async def _evidence(self, found: Found, pull: Pull, manifest: Manifest) -> dict[str, Evidence]:
         """Take each candidate's score apart, event by event."""
@@ -312,9 +327,12 @@ class Recommender:
             self._searcher.shares(manifest.generation, pull.events, targets),
             self._searcher.lookup(manifest.generation, ids),
         )
+        by_vectors = shares.by_vectors + opinion_shares(
+            pull.opinions, pull.events, targets, manifest.mix, manifest.taste_dim
+        )
         titles = {item_id: item.title for item_id, item in looked.items.items()}
         return {
-            candidate.item_id: taken_apart(candidate, pull, shares.by_vectors[:, at], titles)
+            candidate.item_id: taken_apart(candidate, pull, by_vectors[:, at], titles)
             for at, candidate in enumerate(found.candidates)
         }
 

@@ -1,6 +1,6 @@
 """A stored answer's question in, ports that answer as they did then out; and the comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.ports import EventStore, History, ObjectStore
-from llmrec_ray.types import Float32s, Question, Recommendations, Shown
+from llmrec_ray.types import Float32s, Question, Reading, Recommendations, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,20 @@ class AsOf:
     def history(self, user_id: str, limit: int) -> History:
         return self._events.history(user_id, limit, self._user_version)
 
+    def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]:
+        return self._events.readings(event_ids, encoder, at)
+
 
 class Recalled:
-    """The query embedder that gives the one vector which was stored, float32 [dim]."""
+    """The embedding pool as it answered then: the text's vector, the session's readings."""
 
-    def __init__(self, vector: bytes | None) -> None:
+    def __init__(self, vector: bytes | None, readings: Mapping[str, Reading]) -> None:
         self._vector = vector
+        self._readings = readings
+
+    async def read(self, texts: Mapping[str, str]) -> Mapping[str, Reading]:
+        del texts
+        return self._readings
 
     async def embed(self, text: str) -> Float32s:
         del text

@@ -16,6 +16,7 @@ from llmrec_ray.types import (
     Float32s,
     Float64s,
     Mix,
+    Opinion,
     WeightedEvent,
 )
 
@@ -41,9 +42,10 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """The events and the text that pull, and the sum of their vectors, float64 [dim]."""
+    """The events, what they say, and the text that pull; the sum of it all, float64 [dim]."""
 
     events: tuple[WeightedEvent, ...]
+    opinions: tuple[Opinion, ...]
     vector: Float64s
     spoken: Spoken | None
     coverages: Sequence[Coverage]

@@ -51,6 +51,19 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """A review's text as one encoder read it: kept with the review, never made again for an answer.
+
+    `encoder` is the hash of its `EncoderInfo`; `lean` in [-1, 1] is how the text was meant, 0 where
+    it does not say; `vector` the unit query vector, float32 [dim], little-endian bytes.
+    """
+
+    encoder: str
+    lean: float
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class EventWeights:
     """How much an event counts, and how that fades with newer events; kept in the generation.
 
@@ -58,6 +71,9 @@ class EventWeights:
     the middle it counts 1 - `value_share` · (1 - place), so that all likes are equal at a share of
     0; below, `low_rating` · place, for what a user rated low was still chosen. Each newer event of
     the same user multiplies the weight by `recency` (0 < recency ≤ 1).
+
+    What a review says pulls like liking `review_text` items of that text, on the side that its
+    value is on, or else its text.
     """
 
     by_type: Mapping[EventType, float]
@@ -65,34 +81,46 @@ class EventWeights:
     recency: float = 0.85
     value_share: float = 1.0
     low_rating: float = 0.2
+    review_text: float = 1.0
 
-    def worth(self, kind: EventType, value: float | None) -> float:
+    def worth(self, kind: EventType, value: float | None, lean: float | None = None) -> float:
         """The weight of an event without newer ones.
 
-        A rating without a value says nothing; a review without one is taken as positive.
+        A rating without a value says nothing; a review without one is taken as positive, unless its
+        text leans the other way.
         """
         by_type = self.by_type.get(kind, 0.0)
         match kind:
             case "rating":
                 return by_type * self._judged(value, without=0.0)
             case "review":
-                return by_type * self._judged(value, without=1.0)
+                without = 1.0
+                if lean is not None and lean < 0:
+                    without = lean * self.low_rating
+                return by_type * self._judged(value, without=without)
             case _:
                 return by_type
+
+    def told(self, value: float | None, lean: float) -> float:
+        """The weight of what a review says, without newer events: negative pushes away."""
+        return self.review_text * (lean if value is None else self._place(value))
 
     def _judged(self, value: float | None, *, without: float) -> float:
         if value is None:
             return without
+        place = self._place(value)
+        if place > 0:
+            return 1.0 - self.value_share * (1.0 - place)
+        return place * self.low_rating
+
+    def _place(self, value: float) -> float:
         low, high = self.rating_scale
         if not low < high:
             raise InvalidSettings(
                 f"rating_scale is ({low}, {high}): its first number must be the smaller one.",
                 field="rating_scale",
             )
-        place = max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
-        if place > 0:
-            return 1.0 - self.value_share * (1.0 - place)
-        return place * self.low_rating
+        return max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
 
 
 @by_values
@@ -108,12 +136,25 @@ class WeightedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one event of a fold says in its own words, and the weight of that."""
+
+    event_id: str
+    weight: float
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
-    """A user's fold at one user version: newest event first; `seen` has the whole history."""
+    """A user's fold at one user version: newest event first; `seen` has the whole history.
+
+    Every opinion is one of the `events`.
+    """
 
     user_version: int
     events: tuple[WeightedEvent, ...] = ()
     seen: frozenset[str] = frozenset()
+    opinions: tuple[Opinion, ...] = ()
 
 
 # ── the additive score ───────────────────────────────────────────────────────────────────────────
@@ -188,7 +229,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """An additive query: `vector` = Σ w [τ q ; γ t], float64 [taste + text dimensions].
+    """An additive query: `vector` = Σ w [τ q ; γ (t - mean)], float64 [taste + text dimensions].
 
     `prior` scales popularity.
     """
@@ -252,7 +293,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Σ w [τ q ; γ t] over a history, each addend on the grid: float64 [taste + text dims]."""
+    """Σ w [τ q ; γ (t - mean)] over a history, each addend on the grid, float64 [dim]."""
 
     vector: Float64s
     coverage: Coverage
@@ -280,10 +321,16 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class SessionItem:
-    """An item of a session without a user id; a negative weight pushes away."""
+    """An item of a session without a user id: what was done to it, as an event would tell.
+
+    A `weight` counts instead of what type, value and text would; without all of them it is 1.
+    """
 
     item_id: str
-    weight: float = 1.0
+    weight: float | None = None
+    type: EventType | None = None
+    value: float | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,12 +394,14 @@ class Recommendations:
 class Question:
     """All that an answer was computed from, beside its generation and its user version.
 
-    `history`: how many events of the user were read at most; `vector`: the text's, float32 bytes.
+    `history`: how many events of the user were read at most; `vector`: the text's, float32 bytes;
+    `readings`: of the session's reviews, by event id, those that were read in time.
     """
 
     request: RecommendRequest
     history: int
     vector: bytes | None = None
+    readings: Mapping[str, Reading] = field(default_factory=dict[str, Reading])
 
 
 @dataclass(frozen=True, slots=True)

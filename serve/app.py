@@ -22,7 +22,7 @@ from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
-from serve.calls.handles import PoolEmbedder, PoolGenerator, ShardSearcher
+from serve.calls.handles import PoolEmbedder, PoolGenerator, PoolReader, ShardSearcher
 from serve.calls.hedging import Hedged
 from serve.calls.mailbox import Mailbox, Send, Sharing
 from serve.calls.waking import Waker
@@ -139,6 +139,11 @@ class Ingress:
                 max_tokens=settings.explain.max_tokens,
                 evidence=settings.explain.evidence,
                 told=counted_explanations(self._meters),
+            ),
+            reader=PoolReader(
+                _called(self._embedder, "read"),
+                deadline_s=settings.embedding.deadline_s,
+                runs=lambda: self._watch.runs("embedder"),
             ),
             history=settings.users.history,
             cached=settings.users.cached,

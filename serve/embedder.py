@@ -1,4 +1,4 @@
-"""One replica of the embedding pool: query texts in, unit vectors out.
+"""One replica of the embedding pool: query texts in, unit vectors out; and reviews, read.
 
 Requests share a batch, bounded by its tokens: long texts do not hold up all that came with them.
 """
@@ -7,9 +7,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from llmrec_ray.embedding.sentiment import Sentiment
 from llmrec_ray.ports import Embedder, EncoderInfo
 from llmrec_ray.settings import TEXT_TOKENS
-from llmrec_ray.types import Float32s
+from llmrec_ray.types import Float32s, Reading
 from serve.calls.batching import Batcher
 from serve.observe.meters import meters
 from serve.observe.metrics import EMBED_BATCH, EMBED_SECONDS, EMBED_TEXTS
@@ -33,12 +34,16 @@ class EmbedderReplica:
     ) -> None:
         self._meters = meters()
         self._embedder = load()
-        self._embedder.queries(["warm up"])
+        self._sentiment = Sentiment(self._embedder)  # its sentences warm the model up
         self._batched = Batcher(self._encode, cost=cost, budget=batch_tokens, wait_s=batch_wait_s)
 
     async def embed(self, text: str) -> Float32s:
         """float32 [dim]."""
         return await self._batched(text)
+
+    async def read(self, text: str) -> Reading:
+        """A review's text: its vector, made in a batch with queries, and how it was meant."""
+        return self._sentiment.reading(await self._batched(text))
 
     async def _encode(self, texts: list[str]) -> list[Float32s]:
         since = time.perf_counter()

@@ -1,11 +1,20 @@
 """An answer, or the question it answers, in, JSON text out, and back without losing a bit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Base64UrlBytes, TypeAdapter, ValidationError
 
 from llmrec_ray.errors import Corrupt
-from llmrec_ray.types import Question, Recommendations, RecommendRequest
+from llmrec_ray.types import Question, Reading, Recommendations, RecommendRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A `Reading`, its vector's bytes as text."""
+
+    encoder: str
+    lean: float
+    vector: Base64UrlBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +23,7 @@ class _Asked:
 
     request: RecommendRequest
     history: int
+    readings: dict[str, _Read] = field(default_factory=dict[str, _Read])
 
 
 _ANSWER = TypeAdapter(Recommendations)
@@ -35,7 +45,10 @@ def decode(text: str) -> Recommendations:
 
 def encode_question(question: Question) -> str:
     """The question as JSON, without its vector."""
-    return _QUESTION.dump_json(_Asked(question.request, question.history)).decode()
+    read = {
+        name: _Read(one.encoder, one.lean, one.vector) for name, one in question.readings.items()
+    }
+    return _QUESTION.dump_json(_Asked(question.request, question.history, read)).decode()
 
 
 def decode_question(text: str, vector: bytes | None) -> Question:
@@ -44,7 +57,10 @@ def decode_question(text: str, vector: bytes | None) -> Question:
         asked = _QUESTION.validate_json(text)
     except ValidationError as cause:
         raise _unreadable() from cause
-    return Question(asked.request, asked.history, vector)
+    read = {
+        name: Reading(one.encoder, one.lean, one.vector) for name, one in asked.readings.items()
+    }
+    return Question(asked.request, asked.history, vector, read)
 
 
 def _unreadable() -> Corrupt:

@@ -1,6 +1,6 @@
 """Events and shown answers in, made durable in a database; histories and answers out."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from llmrec_ray.errors import Erased, EventStoreUnavailable, NotFound
-from llmrec_ray.feedback import database, forgotten
+from llmrec_ray.feedback import database, forgotten, readings
 from llmrec_ray.feedback.answers import (
     LIVE,
     PURGE,
@@ -47,7 +47,7 @@ from llmrec_ray.feedback.rows import (
 from llmrec_ray.feedback.tables import events, user_versions
 from llmrec_ray.feedback.writes import advance, store
 from llmrec_ray.ports import Accepted, ErasedKey, Erasure, History, Imported
-from llmrec_ray.types import Event, Recommendations, Shown
+from llmrec_ray.types import Event, Reading, Recommendations, Shown
 
 
 def open_event_store(
@@ -110,6 +110,18 @@ class SqlEventStore:
             events=tuple(row_event(row) for row in rows if row["event_id"] is not None),
         )
 
+    def keep_readings(self, read: Mapping[str, Reading]) -> dict[str, int]:
+        if not read:
+            return {}
+        with self._writing() as connection:
+            return readings.keep(connection, read)
+
+    def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]:
+        if not event_ids:
+            return {}
+        with self._reading() as connection:
+            return readings.known(connection, event_ids, encoder, at)
+
     def scan(self) -> Iterator[Event]:
         """Page by page, a snapshot each: events that arrive meanwhile may be missed."""
         with self._reading() as connection:
@@ -125,6 +137,7 @@ class SqlEventStore:
             # First, so that no batch of this user commits between deletion and new version.
             version = self._next_version(connection, user_id)
             first = connection.scalar(select(func.min(events.c.time_us)).where(theirs))
+            connection.execute(readings.of_user(user_id))
             gone = connection.execute(delete(events).where(theirs)).rowcount
             buried = forgotten.bury(connection, user_id, 0)
             now_us = microseconds(self._clock())
@@ -139,6 +152,7 @@ class SqlEventStore:
             chosen = delete(events).where(events.c.event_id == event_id)
             if not connection.execute(chosen).rowcount:  # another erasure came first
                 raise _no_event(event_id)
+            connection.execute(readings.of_event(event_id))
             buried = forgotten.bury(connection, event["user_id"], event["user_version"])
             first, now_us = event["time_us"], microseconds(self._clock())
             spans = forgotten.note(

@@ -8,6 +8,8 @@
     erasures          one row an erasure: digests alone, so that replicas, exports and imports can
                       follow it without the id
     erased_recommendations   ids of answers that an erasure took away, until they had expired
+    readings          what an encoder read in a review's text: its vector (float32 bytes), its lean;
+                      kept for each encoder, and erased with the event
     schema_version    one row: which release's tables these are
 
 Times are microseconds since 1970 UTC, exact and ordered alike on both databases.
@@ -25,7 +27,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -97,6 +99,17 @@ erased_recommendations = Table(
     Column("recommendation_id", _Key, primary_key=True),
     Column("expires_us", BigInteger, nullable=False),
     Index("erased_recommendations_by_expiry", "expires_us"),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("event_id", _Key, primary_key=True),
+    Column("encoder", _Key, primary_key=True),
+    Column("lean", Double, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    # The version that storing it made: a replay at an earlier one does without.
+    Column("user_version", BigInteger, nullable=False),
 )
 
 schema_version = Table(

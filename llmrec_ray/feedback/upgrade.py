@@ -1,6 +1,7 @@
 """Tables of an earlier release in, today's tables out, in the transaction that looks at them."""
 
 import time
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, insert, literal, null, select, text, update
 from sqlalchemy.schema import CreateColumn
@@ -10,6 +11,7 @@ from llmrec_ray.feedback.tables import (
     erased_recommendations,
     erasures,
     events,
+    readings,
     recommendations,
     schema_version,
     user_versions,
@@ -23,14 +25,21 @@ _NEW_COLUMNS = (
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring tables of version 1 to this release's; any other version is left as it is.
+    """Bring tables of earlier versions to this release's; any other is left as it is."""
+    found = connection.execute(select(schema_version.c.version).with_for_update()).scalar_one()
+    steps = _STEPS.get(found, ())
+    for step in steps:
+        step(connection)
+    if steps:
+        connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+
+
+def _replay_and_erasures(connection: Connection) -> None:
+    """Version 1 to 2.
 
     Events of before have user version 0, which is in every history asked for by a later version;
     answers of before have no question, and cannot be replayed.
     """
-    found = connection.execute(select(schema_version.c.version).with_for_update()).scalar_one()
-    if found != 1:
-        return
     for column in _NEW_COLUMNS:
         added = CreateColumn(column).compile(dialect=connection.dialect)
         connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {added}"))
@@ -42,4 +51,15 @@ def upgrade(connection: Connection) -> None:
     )
     columns = ["user_key", "event_key", "erased_us"]
     connection.execute(insert(erasures).from_select(columns, before))
-    connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+
+
+def _readings(connection: Connection) -> None:
+    """Version 2 to 3: reviews of before are read when their users next ask for something."""
+    readings.create(connection)
+
+
+_STEPS: Mapping[int, tuple[Callable[[Connection], None], ...]] = {
+    1: (_replay_and_erasures, _readings),
+    2: (_readings,),
+}
+"""What brings tables of a version to this release's, in order."""

@@ -3,7 +3,9 @@
 At position t of a user's history, x_t is the history so far, each item with its weight times
 recency^(how many newer ones), and y_t is what comes next, each item with its weight divided by its
 distance, up to `window` items ahead. The moments are Σ x_t x_tᵀ and Σ x_t y_tᵀ over all users and
-positions. Both are sums over pairs of one user's items at a distance d, so no x_t is ever built.
+positions. To the second one `company` times every pair of a user's items is added, in both
+directions: what goes together, whenever. Both are sums over pairs of one user's items at a distance
+d, so no x_t is ever built.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ class Moments:
     next: sp.csr_matrix
 
 
-def moments(data: Interactions, *, recency: float, window: int) -> Moments:
+def moments(data: Interactions, *, recency: float, window: int, company: float) -> Moments:
     """The moments of all users; users with one item add nothing, since nothing followed."""
     shape = (data.item_count, data.item_count)
     past, following = sp.csr_matrix(shape), sp.csr_matrix(shape)
@@ -42,8 +44,9 @@ def moments(data: Interactions, *, recency: float, window: int) -> Moments:
         block = sp.csr_matrix((seen_together, pair), shape=shape)
         past = past + (block + block.T if distance else block)
         if distance:
-            led_to = both * _kernel(distance, recency, window)
-            following = following + sp.csr_matrix((led_to, pair), shape=shape)
+            ahead = both * (_kernel(distance, recency, window) + company)
+            back = sp.csr_matrix((company * both, pair[::-1]), shape=shape)
+            following = following + sp.csr_matrix((ahead, pair), shape=shape) + back
     return Moments(sp.csr_matrix(past), sp.csr_matrix(following))
 
 

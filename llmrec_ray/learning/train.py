@@ -18,12 +18,13 @@ from llmrec_ray.types import Float32s, Float64s
 class Content:
     """What items say of themselves, one row an item.
 
-    `text` float32 [items, dim], `tags` with their field's name, `numbers` float64 [items, fields]
-    in deviations from the mean, NaN where missing.
+    `text` float32 [items, dim], `tags` with their field's name, `words` of the passage, `numbers`
+    float64 [items, fields] in deviations from the mean, NaN where missing.
     """
 
     text: Float32s
     tags: Sequence[Sequence[str]]
+    words: Sequence[Sequence[str]]
     numbers: Float64s
 
 
@@ -54,7 +55,7 @@ def train(
     """Choose the knobs on a validation split, then learn from all events with them."""
     knobs = tune(log, content.text, start, window=sizes.window, budget=budget)
     data = interactions(log, knobs.weights.worth)
-    found = moments(data, recency=knobs.weights.recency, window=sizes.window)
+    found = moments(data, recency=knobs.weights.recency, window=sizes.window, company=knobs.company)
     model = solve(found, knobs.ridge)
     if not len(model.codes):
         nothing = np.zeros(0, np.int64)
@@ -62,7 +63,7 @@ def train(
     learned = taste(found, model, items=log.item_count, dim=sizes.taste_dim, seed=budget.seed)
     pairs = missed(data, model, learned, most=sizes.neighbours, min_support=sizes.min_support)
     counts = np.bincount(data.items, minlength=data.item_count)
-    known = features(content.text, content.tags, content.numbers)
+    known = features(content.text, content.tags, content.words, content.numbers)
     return Trained(
         knobs, with_cold(learned, counts, known, sizes.cold_ridge), pairs, popularity(data)
     )

@@ -26,6 +26,7 @@ from llmrec_ray.types import (
     Item,
     Looked,
     NearQuery,
+    Reading,
     ScoreQuery,
     Shares,
     WeightedEvent,
@@ -172,6 +173,30 @@ class PoolEmbedder:
         while len(self._known) > self._cached:
             self._known.popitem(last=False)
         return vector
+
+
+class PoolReader:
+    """The `ReviewReader` port over the embedding pool; remembers nothing that a user wrote."""
+
+    def __init__(
+        self,
+        call: Callable[[str], Awaitable[Reading]],
+        *,
+        deadline_s: float,
+        runs: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._call = call
+        self._deadline_s = deadline_s
+        self._runs = runs
+
+    async def read(self, text: str) -> Reading:
+        if not self._runs():
+            raise EmbedderUnavailable(NO_EMBEDDER)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._call(text)
+        except Exception as cause:
+            raise EmbedderUnavailable(NO_EMBEDDER) from cause
 
 
 class PoolGenerator:

@@ -22,10 +22,42 @@ Explain = Literal["none", "template", "llm"]
 
 
 class SessionEntry(Message):
-    """An item of a session; a negative weight pushes away. A bare id is an entry of weight 1."""
+    """An item of a session, told as an event is; a bare id is an entry of weight 1."""
 
     item_id: Id
-    weight: Number = 1.0
+    type: EventType | None = None
+    value: Number | None = Field(None, description="The rating, with type rating or review.")
+    text: Text | None = Field(None, description="The review, with type review.")
+    weight: Number | None = Field(
+        None, description="Counts instead of type, value and text; negative pushes away."
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_type(self) -> Self:
+        _fits(self.type, self.value, self.text)
+        return self
+
+    def to_item(self) -> SessionItem:
+        return SessionItem(self.item_id, self.weight, self.type, self.value, self.text)
+
+
+def _fits(kind: EventType | None, value: float | None, text: str | None) -> None:
+    """A rating has a value, a review a text and maybe a value; nothing else has either."""
+    for name, given, needed, allowed in (
+        ("value", value is not None, kind == "rating", kind in {"rating", "review"}),
+        ("text", text is not None, kind == "review", kind == "review"),
+    ):
+        if needed and not given:
+            raise PydanticCustomError(
+                "event", "an event of type {kind} needs a {name}", {"name": name, "kind": kind}
+            )
+        if given and not allowed:
+            kinds = "rating or review" if name == "value" else "review"
+            raise PydanticCustomError(
+                "event",
+                "{name} goes with an event of type {kinds}, and only with that",
+                {"name": name, "kinds": kinds},
+            )
 
 
 def _entry(value: object) -> object:
@@ -63,7 +95,7 @@ class RecommendationsRequest(Message):
         """The library's request; an explanation is made of evidence, so it asks for that too."""
         return RecommendRequest(
             user_id=self.user_id,
-            session=tuple(SessionItem(entry.item_id, entry.weight) for entry in self.session),
+            session=tuple(entry.to_item() for entry in self.session),
             text=self.text,
             limit=self.limit,
             filter=self.filter.to_filter() if self.filter else None,
@@ -93,19 +125,13 @@ class EventMessage(Message):
     item_id: Id
     type: EventType
     time: AwareDatetime
-    value: Number | None = Field(None, description="The rating; only with type rating.")
-    text: Text | None = Field(None, description="The review; only with type review.")
+    value: Number | None = Field(None, description="The rating, with type rating or review.")
+    text: Text | None = Field(None, description="The review, with type review.")
     recommendation_id: Id | None = None
 
     @model_validator(mode="after")
     def _fits_the_type(self) -> Self:
-        for name, kind in (("value", "rating"), ("text", "review")):
-            if (getattr(self, name) is not None) != (self.type == kind):
-                raise PydanticCustomError(
-                    "event",
-                    "{name} goes with an event of type {kind}, and only with that",
-                    {"name": name, "kind": kind},
-                )
+        _fits(self.type, self.value, self.text)
         return self
 
     def to_event(self) -> Event:

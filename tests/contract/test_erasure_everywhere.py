@@ -22,6 +22,7 @@ from llmrec_ray.types import (
     EventShare,
     Evidence,
     Question,
+    Reading,
     Recommendations,
     Recommended,
     RecommendRequest,
@@ -82,6 +83,7 @@ def fill(store: SqlEventStore, objects: ObjectStore) -> None:
     store.append([like(EVENT, "bob")])
     store.record([shown("r1", ADA, f"{ADA}-1"), shown("r2", "bob", "bobs")])
     store.record([shown("r3", "bob", EVENT, version=2)])
+    store.keep_readings({one: Reading("e5", 1.0, one.encode()) for one in (f"{ADA}-1", EVENT)})
     export_events(objects, store, "one")
     export_events(objects, store, "two")
 

@@ -50,6 +50,22 @@ def test_ingestion_without_a_free_cpu_says_so_instead_of_waiting(live: Live) -> 
     assert "needs 99 free logical CPU(s)" in refused.stdout
 
 
+def test_a_review_pulls_by_what_it_says(http: httpx.Client) -> None:
+    told = {"type": "review", "text": "I loved this: robots and a wonderful ocean."}
+    posted = http.post("/v1/events", json=like("e2e-r", "e2e-r", "f06") | told).json()
+    assert posted["user_versions"] == {"e2e-r": 2}  # stored, then read by the pool
+    answer = recommend(http, user_id="e2e-r", evidence=True).json()
+    session = [{"item_id": "f06", **told}]
+    again = recommend(http, session=session, evidence=True).json()
+    scores = [
+        [(item["item_id"], item["score"]) for item in one["items"]] for one in (answer, again)
+    ]
+    assert scores[0] == scores[1]
+    for item in answer["items"]:
+        total = item["prior"] + sum(share["share"] for share in item["evidence"])
+        assert total == pytest.approx(item["score"], rel=1e-6)
+
+
 def test_an_event_changes_the_next_answer_and_is_its_evidence(http: httpx.Client) -> None:
     before = recommend(http, user_id="e2e-1").json()
     assert http.post("/v1/events", json=like("e2e-1", "e2e-1", "f06")).json()["accepted"] == 1

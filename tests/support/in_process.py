@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from llmrec_ray.embedding.sentiment import Sentiment
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
@@ -12,8 +13,8 @@ from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.ports import Embedder, EventStore, ObjectStore
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.shard import Shard
-from llmrec_ray.types import Float32s
-from serve.calls.handles import PoolEmbedder, ShardSearcher
+from llmrec_ray.types import Float32s, Reading
+from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher
 from serve.calls.mailbox import Mailbox, Send, Sharing
 from serve.calls.questions import Question, answer
 from serve.http.answers import recommendations_answer
@@ -58,14 +59,19 @@ async def _recommender(
     pinned.offer(manifest, [frozenset(shard.held) for shard in group])
     sharing = Sharing(deadline_s=DEADLINE_S, shared=32, pending=100)
     shown = ShownLog(events, capacity=100)
+    sentiment = Sentiment(embedder)
 
     async def embed(text: str) -> Float32s:
         return embedder.queries([text])[0]
+
+    async def read(text: str) -> Reading:
+        return sentiment.reading(await embed(text))
 
     yield Recommender(
         generations=pinned,
         searcher=ShardSearcher([Mailbox(_asked(shard), sharing) for shard in group]),
         embedder=PoolEmbedder(embed, deadline_s=DEADLINE_S, cached=10),
+        reader=PoolReader(read, deadline_s=DEADLINE_S),
         events=events,
         objects=objects,
         shown=shown,

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from llmrec_ray.api_keys import Keyring
 from llmrec_ray.embedding.hashing import HashingEmbedder
+from llmrec_ray.embedding.sentiment import Sentiment
 from llmrec_ray.errors import EmbedderUnavailable, EventStoreUnavailable
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
@@ -22,8 +23,8 @@ from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings, LimitSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
-from llmrec_ray.types import Float32s
-from serve.calls.handles import PoolEmbedder, ShardSearcher
+from llmrec_ray.types import Float32s, Reading
+from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher
 from serve.calls.mailbox import Mailbox, Sharing
 from serve.calls.questions import Question, answer
 from serve.generations import StoredGenerations
@@ -65,6 +66,9 @@ class Model:
         if self.lost:
             raise EmbedderUnavailable("no replica")
         return self.encoder.queries([text])[0]
+
+    async def read(self, text: str) -> Reading:
+        return Sentiment(self.encoder).reading(await self.embed(text))
 
     async def info(self) -> Told[EncoderInfo]:
         return Told(0, []) if self.lost else Told(1, [self.encoder.info])
@@ -172,6 +176,7 @@ def build_house(
         generations=pinned,
         searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
         embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
+        reader=PoolReader(model.read, deadline_s=5),
         events=store,
         objects=objects,
         shown=shown,

@@ -1,5 +1,6 @@
 """The fold: what each event weighs, and that nothing but the events themselves matters."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrec_ray.errors import InvalidSettings
-from llmrec_ray.feedback.user import fold, session
+from llmrec_ray.feedback.user import REVIEWS, fold, reviews, session, session_reviews
 from llmrec_ray.ports import History
-from llmrec_ray.types import Event, EventWeights, SessionItem, UserState, WeightedEvent
+from llmrec_ray.types import (
+    Event,
+    EventWeights,
+    Reading,
+    SessionItem,
+    UserState,
+    WeightedEvent,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEIGHTS = EventWeights(
@@ -120,7 +128,7 @@ def test_a_fold_without_an_event_is_the_fold_of_one_who_never_had_it(
 
 def test_a_session_is_given_oldest_first_and_its_newest_item_counts_full():
     items = [SessionItem("a"), SessionItem("b", -2.0), SessionItem("a", 4.0)]
-    assert session(items, recency=0.5) == (
+    assert session(items, WEIGHTS).events == (
         WeightedEvent("session:2", "a", "session", 4.0),
         WeightedEvent("session:1", "b", "session", -1.0),
         WeightedEvent("session:0", "a", "session", 0.25),
@@ -129,8 +137,93 @@ def test_a_session_is_given_oldest_first_and_its_newest_item_counts_full():
 
 def test_a_session_without_recency_keeps_its_weights_and_drops_zeros():
     items = [SessionItem("a", 0.7), SessionItem("b", 0.0), SessionItem("c", 0.1)]
-    assert [(one.item_id, one.weight) for one in session(items)] == [("c", 0.1), ("a", 0.7)]
+    found = session(items, replace(WEIGHTS, recency=1.0)).events
+    assert [(one.item_id, one.weight) for one in found] == [("c", 0.1), ("a", 0.7)]
 
 
 def test_an_empty_session_has_no_events():
-    assert session([]) == ()
+    assert session([], WEIGHTS) == UserState(0)
+
+
+def test_a_session_weighs_types_and_values_as_events_do():
+    told = [("rating", 1.0), ("rating", 5.0), ("dislike", None), ("review", 5.0), ("click", None)]
+    items = [SessionItem(f"item-{n}", None, kind, value) for n, (kind, value) in enumerate(told)]
+    events = [event(str(n), kind, n, value) for n, (kind, value) in enumerate(told)]
+    folded = fold(History(1, tuple(events)), WEIGHTS)
+    found = session(items, WEIGHTS)
+    assert [(one.item_id, one.type, one.weight, one.value) for one in found.events] == [
+        (one.item_id, one.type, one.weight, one.value) for one in folded.events
+    ]
+    assert found.seen == folded.seen
+
+
+def test_the_weight_of_a_session_item_counts_instead_of_its_type_value_and_text():
+    item = SessionItem("a", 3.0, "review", 1.0, "Dreadful.")
+    (told,) = session([item], WEIGHTS).events
+    assert (told.weight, told.type) == (3.0, "review")
+    assert session_reviews([item, replace(item, weight=None)]) == {"session:1": "Dreadful."}
+
+
+# ── what reviews say ─────────────────────────────────────────────────────────────────────────────
+
+
+def review(event_id: str, minute: int = 0, value: float | None = None) -> Event:
+    return replace(event(event_id, "review", minute, value), text=f"What {event_id} says.")
+
+
+def reading(lean: float = 0.8) -> Reading:
+    return Reading("encoder", lean, b"\0\0\x80\x3f")
+
+
+def told_of(*reviews_: Event, lean: float = 0.8) -> dict[str, float]:
+    read = {one.event_id: reading(lean) for one in reviews_}
+    folded = fold(History(1, reviews_), WEIGHTS, read)
+    assert {one.event_id for one in folded.opinions} <= {one.event_id for one in folded.events}
+    return {one.event_id: one.weight for one in folded.opinions}
+
+
+def test_what_a_review_says_counts_on_the_side_of_its_value_else_of_its_text():
+    assert told_of(review("a", value=1.0), lean=0.8) == {"a": -1.0}
+    assert told_of(review("a", value=4.0), lean=-0.8) == {"a": 0.5}
+    assert told_of(review("a"), lean=-0.8) == {"a": -0.8}
+    assert told_of(review("a"), lean=0.8) == {"a": 0.8}
+
+
+def test_what_leans_nowhere_adds_nothing():
+    assert told_of(review("a"), lean=0.0) == {}
+    assert told_of(review("a", value=3.0), lean=1.0) == {}
+
+
+def test_what_a_review_says_fades_with_every_newer_event():
+    folded = fold(
+        History(1, (review("a"), event("b", minute=1), event("c", minute=2))),
+        WEIGHTS,
+        {"a": reading()},
+    )
+    assert [(one.event_id, one.weight) for one in folded.opinions] == [("a", 0.8 * 0.25)]
+
+
+def test_a_review_that_was_not_read_counts_by_its_item_alone():
+    folded = fold(History(1, (review("a"),)), WEIGHTS)
+    assert [(one.event_id, one.weight) for one in folded.events] == [("a", 0.5)]
+    assert folded.opinions == ()
+
+
+def test_a_review_without_a_value_turns_its_item_down_where_its_text_does():
+    assert weights_of(review("a")) == {"a": 0.5}
+    folded = fold(History(1, (review("a"),)), WEIGHTS, {"a": reading(-0.8)})
+    assert [one.weight for one in folded.events] == [0.5 * 0.5 * -0.8]
+
+
+def test_an_opinion_keeps_an_event_of_weight_zero_among_the_events():
+    silent = replace(WEIGHTS, by_type={})
+    folded = fold(History(1, (review("a"),)), silent, {"a": reading()})
+    assert [(one.event_id, one.weight) for one in folded.events] == [("a", 0.0)]
+    assert [one.weight for one in folded.opinions] == [0.8]
+
+
+def test_only_so_many_of_the_newest_reviews_are_read():
+    told = [review(f"{n:03}", minute=n) for n in range(REVIEWS + 3)]
+    assert [one.event_id for one in reviews(History(1, (event("x"), *told)))] == [
+        f"{n:03}" for n in range(REVIEWS + 2, 2, -1)
+    ]

@@ -13,6 +13,7 @@ from llmrec_ray.types import (
     Not,
     Question,
     Range,
+    Reading,
     RecommendRequest,
     SessionItem,
 )
@@ -31,7 +32,17 @@ FILTER: st.SearchStrategy[Filter] = st.recursive(
 REQUEST = st.builds(
     RecommendRequest,
     user_id=st.none() | WORDS,
-    session=st.lists(st.builds(SessionItem, WORDS, NUMBERS), max_size=3).map(tuple),
+    session=st.lists(
+        st.builds(
+            SessionItem,
+            WORDS,
+            st.none() | NUMBERS,
+            st.sampled_from((None, "like", "review")),
+            st.none() | NUMBERS,
+            st.none() | WORDS,
+        ),
+        max_size=3,
+    ).map(tuple),
     text=st.none() | WORDS,
     limit=st.integers(1, 100),
     filter=st.none() | FILTER,
@@ -41,12 +52,24 @@ REQUEST = st.builds(
 )
 
 
-@given(REQUEST, st.integers(1, 500), st.none() | st.binary(max_size=16))
+READINGS = st.dictionaries(
+    WORDS, st.builds(Reading, WORDS, st.floats(-1, 1), st.binary(max_size=16)), max_size=2
+)
+
+
+@given(REQUEST, st.integers(1, 500), st.none() | st.binary(max_size=16), READINGS)
 def test_a_question_comes_back_as_it_was(
-    request: RecommendRequest, history: int, vector: bytes | None
+    request: RecommendRequest, history: int, vector: bytes | None, readings: dict[str, Reading]
 ) -> None:
-    question = Question(request, history, vector)
+    question = Question(request, history, vector, readings)
     assert codec.decode_question(codec.encode_question(question), vector) == question
+
+
+def test_a_question_of_an_earlier_release_is_read() -> None:
+    stored = '{"request": {"session": [{"item_id": "a", "weight": 0.5}]}, "history": 9}'
+    assert codec.decode_question(stored, None) == Question(
+        RecommendRequest(session=(SessionItem("a", 0.5),)), 9
+    )
 
 
 def test_a_text_that_is_no_question_is_corrupt() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmrec_ray.embedding.hashing import HashingEmbedder
+from llmrec_ray.embedding.sentiment import Sentiment
+from llmrec_ray.errors import EmbedderUnavailable
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.log import ShownLog
@@ -20,20 +22,29 @@ from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import LocalShards, Shard
 from llmrec_ray.storage.local import FolderStore
-from llmrec_ray.types import Event, EventType, Float32s
+from llmrec_ray.types import Event, EventType, Float32s, Reading
 from tests.support.films import catalogue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Encoder:
-    """The hashing encoder as the query side of the pool."""
+    """The hashing encoder as the pool: queries and reviews; `lost` takes it away."""
 
-    def __init__(self) -> None:
-        self.model = HashingEmbedder(dim=64)
+    def __init__(self, dim: int = 64) -> None:
+        self.model = HashingEmbedder(dim)
+        self.sentiment = Sentiment(self.model)
+        self.lost = False
+        self.read_texts: list[str] = []
 
     async def embed(self, text: str) -> Float32s:
         return self.model.queries([text])[0]
+
+    async def read(self, text: str) -> Reading:
+        if self.lost:
+            raise EmbedderUnavailable("no replica")
+        self.read_texts.append(text)
+        return self.sentiment.reading(self.model.queries([text])[0])
 
 
 @dataclass
@@ -48,8 +59,18 @@ class House:
     shards: list[Shard]
     pinned: Pinned
     shown: ShownLog
+    encoder: Encoder
 
-    def did(self, user: str, item: str, kind: EventType = "like", *, at: int = 0) -> Event:
+    def did(
+        self,
+        user: str,
+        item: str,
+        kind: EventType = "like",
+        *,
+        at: int = 0,
+        value: float | None = None,
+        text: str | None = None,
+    ) -> Event:
         """An event, `at` minutes after the start."""
         return Event(
             event_id=f"{user}-{item}-{kind}-{at}",
@@ -57,6 +78,8 @@ class House:
             item_id=item,
             type=kind,
             time=START + timedelta(minutes=at),
+            value=value,
+            text=text,
         )
 
 
@@ -72,16 +95,18 @@ def stand_up(folder: Path, shards: int) -> House:
     pinned = Pinned()
     pinned.offer(manifest, [frozenset(shard.held) for shard in group])
     shown = ShownLog(events, capacity=2_000)
+    encoder = Encoder()
     recommender = Recommender(
         generations=pinned,
         searcher=LocalShards(group),
-        embedder=Encoder(),
+        embedder=encoder,
+        reader=encoder,
         events=events,
         objects=objects,
         shown=shown,
         explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
     )
-    return House(recommender, folder, events, objects, manifest, group, pinned, shown)
+    return House(recommender, folder, events, objects, manifest, group, pinned, shown, encoder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """User states: cached by version and generation, and the last known one while the store is away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -9,6 +9,7 @@ from llmrec_ray.feedback.events import SqlEventStore
 from llmrec_ray.feedback.rows import user_key
 from llmrec_ray.ports import History
 from llmrec_ray.shard import LocalShards
+from llmrec_ray.types import Reading
 from llmrec_ray.users import Users
 from tests.unit.online.conftest import House
 
@@ -36,6 +37,9 @@ class Counting:
         self.read += 1
         self.meanwhile()
         return self._store.history(user_id, limit)
+
+    def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]:
+        return self._store.readings(event_ids, encoder, at)
 
 
 @pytest.fixture

@@ -51,6 +51,17 @@ async def test_no_batch_exceeds_the_budget():
     assert len(made) == 3
 
 
+async def test_a_review_shares_a_batch_with_queries_and_is_read_by_the_same_encoder():
+    inner = Recording()
+    replica = EmbedderReplica(lambda: inner, 1024, 0)
+    inner.batches.clear()
+    _, reading = await asyncio.gather(replica.embed("a query"), replica.read("a review"))
+    assert inner.batches == [["a query", "a review"]]
+    assert reading.encoder == inner.info.hash
+    vector = HashingEmbedder().queries(["a review"])[0]
+    assert reading.vector == vector.tobytes()
+
+
 async def test_a_text_longer_than_the_budget_goes_alone_and_is_answered():
     assert await batches([ENDLESS, f"{ENDLESS}s"], TEXT_TOKENS) == [[ENDLESS], [f"{ENDLESS}s"]]
 

@@ -194,7 +194,52 @@ def test_every_fault_of_a_body_is_told_at_once() -> None:
 
 def test_a_session_takes_bare_ids_and_weights() -> None:
     asked = read(RecommendationsRequest, {"session": ["a", {"item_id": "b", "weight": -1}]})
-    assert asked.to_request().session == (SessionItem("a", 1.0), SessionItem("b", -1.0))
+    assert asked.to_request().session == (SessionItem("a"), SessionItem("b", -1.0))
+
+
+def test_a_session_entry_tells_what_an_event_tells() -> None:
+    told = [
+        {"item_id": "a", "type": "rating", "value": 2},
+        {"item_id": "b", "type": "review", "text": "Fine.", "value": 4},
+        {"item_id": "c", "type": "dislike"},
+    ]
+    asked = read(RecommendationsRequest, {"session": told})
+    assert asked.to_request().session == (
+        SessionItem("a", None, "rating", 2.0),
+        SessionItem("b", None, "review", 4.0, "Fine."),
+        SessionItem("c", None, "dislike"),
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"type": "rating"},
+        {"type": "review", "value": 3},
+        {"type": "like", "value": 3},
+        {"value": 3},
+        {"text": "fine"},
+        {"type": "like", "text": "fine"},
+    ],
+)
+def test_a_session_entry_that_makes_no_sense_is_refused(told: dict[str, object]) -> None:
+    body = {"session": [{"item_id": "a"} | told]}
+    assert pointers(refused(RecommendationsRequest, body)) == ["#/session/0"]
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "nul \0 inside", "x" * 2_001])
+def test_a_review_that_says_nothing_or_too_much_is_refused(text: str) -> None:
+    told = {"type": "review", "text": text}
+    assert pointers(refused(EventsRequest, EVENT | told)) == ["#/text"]
+    body = {"session": [{"item_id": "a"} | told]}
+    assert pointers(refused(RecommendationsRequest, body)) == ["#/session/0/text"]
+
+
+def test_a_review_may_have_a_value_beside_its_text() -> None:
+    (event,) = read(
+        EventsRequest, EVENT | {"type": "review", "text": "讲得好", "value": 5}
+    ).to_events()
+    assert (event.text, event.value) == ("讲得好", 5.0)
 
 
 def test_an_explanation_asks_for_the_evidence_it_is_made_of() -> None:
