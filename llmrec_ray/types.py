@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmrec_ray.errors import InvalidSettings
+from llmrec_ray.pickling import by_values
 
 Float32s = NDArray[np.float32]
 Float64s = NDArray[np.float64]
@@ -122,6 +123,7 @@ class EventWeights:
         return max(-1.0, min(1.0, (value - (low + high) / 2) / ((high - low) / 2)))
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class WeightedEvent:
     """One event of a fold: its id, its item and its weight w (may be negative)."""
@@ -248,6 +250,7 @@ class NearQuery:
     scope: Scope
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One scored item, larger is better; with parts, also what its score is made of.

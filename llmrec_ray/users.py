@@ -60,17 +60,18 @@ class Users:
         self._cached = cached
         self._unread = unread
         self._known: OrderedDict[str, Asker] = OrderedDict()
+        self._forgotten = 0
 
     async def of(self, user_id: str | None, manifest: Manifest) -> Asker:
         """The asker behind a user id; None and ids never seen are askers without history."""
         if user_id is None:
             return await self.gather(NOBODY, manifest)
-        known = self._known.get(user_id)
+        known, forgotten = self._known.get(user_id), self._forgotten
         try:
             with stage("user"):
                 version = await asyncio.to_thread(self._events.user_version, user_id)
             if known and _answers(known, version, manifest):
-                self._known.move_to_end(user_id)
+                self._remember(user_id, known, forgotten)
                 return known
             with stage("user"):
                 history, read = await asyncio.to_thread(self._read, user_id, manifest)
@@ -79,20 +80,28 @@ class Users:
             return replace(last, degraded=("feedback",))
         self._unread([one for one in reviews(history) if one.event_id not in read])
         asker = await self.gather(fold(history, manifest.weights, read), manifest)
+        self._remember(user_id, asker, forgotten)
+        return asker
+
+    def forget(self, user_id: str) -> None:
+        """Drop what is remembered of a user, and what requests are reading meanwhile."""
+        self._forgotten += 1
+        self._known.pop(user_id, None)
+
+    def forget_keys(self, keys: Collection[bytes]) -> None:
+        """As `forget`, for users that are known by their digests alone."""
+        self._forgotten += 1
+        for user_id in [one for one in self._known if user_key(one) in keys]:
+            self.forget(user_id)
+
+    def _remember(self, user_id: str, asker: Asker, forgotten: int) -> None:
+        """Unless a user was forgotten since, who may be this one: it is read again next time."""
+        if forgotten != self._forgotten:
+            return
         self._known[user_id] = asker
         self._known.move_to_end(user_id)
         while len(self._known) > self._cached:
             self._known.popitem(last=False)
-        return asker
-
-    def forget(self, user_id: str) -> None:
-        """Drop what is remembered of a user."""
-        self._known.pop(user_id, None)
-
-    def forget_keys(self, keys: Collection[bytes]) -> None:
-        """Drop what is remembered of users that are known by their digests alone."""
-        for user_id in [one for one in self._known if user_key(one) in keys]:
-            self.forget(user_id)
 
     async def gather(self, state: UserState, manifest: Manifest) -> Asker:
         """The asker that a state makes, with what the shards own of it."""

@@ -43,6 +43,12 @@ T = TypeVar("T")
 OTHERS_S = 120.0
 """How long a new ingress replica waits for shards and embedders that may be starting beside it."""
 
+SHARD_CALL: dict[str, Any] = {
+    "_by_reference": False,
+    "request_serialization": "pickle",  # Serve's default, cloudpickle, asks Python about each value
+    "response_serialization": "pickle",
+}
+
 
 def build(settings: Settings) -> Application:
     """One deployment per shard (`shard-0` …), `embedder`, `generator`, and the ingress `api`."""
@@ -68,7 +74,7 @@ class Ingress:
         self._embedder, self._generator, self._shards = (
             embedder.options(_by_reference=False),
             generator.options(_by_reference=False),
-            [shard.options(_by_reference=False) for shard in shards],
+            [shard.options(**SHARD_CALL) for shard in shards],
         )
         self._store = open_objects(settings)
         self._events = open_events(settings)

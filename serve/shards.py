@@ -28,6 +28,8 @@ class ShardState:
 class ShardReplica:
     """The deployment `shard-N`; routed to once what is current, if anything is, is loaded."""
 
+    _following: asyncio.Task[None] | None = None
+
     async def __init__(
         self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float
     ) -> None:
@@ -56,10 +58,15 @@ class ShardReplica:
 
     async def check_health(self) -> None:
         """Fails when generations are no longer followed, or the thread pool does not run work."""
-        if self._following.done():
+        if self._following is None or self._following.done():
             raise RuntimeError("the shard no longer follows the activations")
         async with asyncio.timeout(10):
             await asyncio.to_thread(lambda: self._shard.held)
+
+    def __del__(self) -> None:
+        """Serve calls this on the event loop when the replica stops, and ends its threads next."""
+        if self._following is not None:
+            self._following.cancel()
 
     async def _follow(self) -> None:
         while True:

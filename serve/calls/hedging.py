@@ -29,6 +29,8 @@ class Hedged(Generic[Q, R]):
     async def __call__(self, question: Q) -> R:
         """Raises what the last call raised; the deadline is the caller's."""
         self._budget = min(BURST, self._budget + SHARE)
+        if self._replicas() < 2:  # a task and a timer are not worth it where nobody else is
+            return await self._call(question)
         first = self._launch(question)
         running = {first}
         try:

@@ -6,6 +6,7 @@ import pytest
 
 from llmrec_ray.errors import EventStoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore
+from llmrec_ray.feedback.rows import user_key
 from llmrec_ray.ports import History
 from llmrec_ray.shard import LocalShards
 from llmrec_ray.types import Reading
@@ -22,14 +23,19 @@ class Counting:
         self._store = store
         self.read = 0
         self.away = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What else happens while the version, or the history, is being read."""
 
     def user_version(self, user_id: str) -> int:
         if self.away:
             raise EventStoreUnavailable("the database is away; try again shortly.")
-        return self._store.user_version(user_id)
+        version = self._store.user_version(user_id)
+        self.meanwhile()
+        return version
 
     def history(self, user_id: str, limit: int) -> History:
         self.read += 1
+        self.meanwhile()
         return self._store.history(user_id, limit)
 
     def readings(self, event_ids: Sequence[str], encoder: str, at: int) -> dict[str, Reading]:
@@ -89,6 +95,26 @@ async def test_a_forgotten_user_is_not_remembered(
 ) -> None:
     await users.of("u0", home.manifest)
     users.forget("u0")
+    store.away = True
+    assert (await users.of("u0", home.manifest)).state.events == ()
+
+
+async def test_a_user_who_is_forgotten_during_a_request_is_answered_as_before(
+    home: House, store: Counting, users: Users
+) -> None:
+    known = await users.of("u0", home.manifest)
+    store.meanwhile = lambda: users.forget("u0")
+    assert await users.of("u0", home.manifest) is known
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_a_request_read_before_a_user_was_forgotten_is_not_remembered(
+    home: House, store: Counting, users: Users, elsewhere: bool
+) -> None:
+    store.meanwhile = lambda: (
+        users.forget_keys({user_key("u0")}) if elsewhere else users.forget("u0")
+    )
+    await users.of("u0", home.manifest)
     store.away = True
     assert (await users.of("u0", home.manifest)).state.events == ()
 
