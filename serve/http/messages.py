@@ -3,7 +3,6 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AwareDatetime,
     BeforeValidator,
     Discriminator,
     Field,
@@ -13,7 +12,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from llmrec_ray.types import Event, EventType, Metric, RecommendRequest, Scope, SessionItem
+from llmrec_ray.bodies import EventMessage
+from llmrec_ray.types import Event, Metric, RecommendRequest, Scope, SessionItem
 from serve.http.fields import Id, Ids, Limit, Message, Number, Text
 from serve.http.filter_messages import TopFilter
 from serve.http.limits import AtMost
@@ -83,42 +83,6 @@ class SearchRequest(Message):
 
     def to_scope(self) -> Scope:
         return Scope(self.limit, self.filter.to_filter() if self.filter else None)
-
-
-class EventMessage(Message):
-    """What a user did to an item; the same event id with the same body counts once."""
-
-    event_id: Id
-    user_id: Id
-    item_id: Id
-    type: EventType
-    time: AwareDatetime
-    value: Number | None = Field(None, description="The rating; only with type rating.")
-    text: Text | None = Field(None, description="The review; only with type review.")
-    recommendation_id: Id | None = None
-
-    @model_validator(mode="after")
-    def _fits_the_type(self) -> Self:
-        for name, kind in (("value", "rating"), ("text", "review")):
-            if (getattr(self, name) is not None) != (self.type == kind):
-                raise PydanticCustomError(
-                    "event",
-                    "{name} goes with an event of type {kind}, and only with that",
-                    {"name": name, "kind": kind},
-                )
-        return self
-
-    def to_event(self) -> Event:
-        return Event(
-            event_id=self.event_id,
-            user_id=self.user_id,
-            item_id=self.item_id,
-            type=self.type,
-            time=self.time,
-            value=self.value,
-            text=self.text,
-            recommendation_id=self.recommendation_id,
-        )
 
 
 class EventBatch(Message):
