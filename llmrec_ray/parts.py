@@ -6,7 +6,8 @@ from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials, stream_access
 from llmrec_ray.storage import open_store
-from llmrec_ray.streams.nats import NatsStream, Subscription, Waits
+from llmrec_ray.streams.nats import NatsStream
+from llmrec_ray.streams.nats_link import Subscription, Waits
 
 
 def open_objects(settings: Settings) -> ObjectStore:

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from llmrec_ray.settings import StreamAccess
-from llmrec_ray.streams.nats import NatsStream, Subscription, Waits
+from llmrec_ray.streams.nats import NatsStream
+from llmrec_ray.streams.nats_link import Subscription, Waits
 from llmrec_ray.streams.port import Stream
 from tests.support.memory_stream import MemoryBroker, MemoryStream
 from tests.support.nats import NatsServer
