@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import platform
+import socket
 import sqlite3
 import statistics
 import subprocess
@@ -92,7 +93,7 @@ def start_broker(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 async def fill(url: str, events: Sequence[Event]) -> float:
     """Make the streams anew and publish; the seconds of publishing, every message confirmed."""
-    client = await nats.connect(url, reconnect_time_wait=0.1, max_reconnect_attempts=100)
+    client = await nats.connect(url, max_reconnect_attempts=100, error_cb=_not_yet)
     jetstream = client.jetstream(timeout=60)
     for name, subject in (("LLMREC", SUBJECT), ("LLMREC-DEAD", DEAD)):
         await jetstream.add_stream(StreamConfig(name=name, subjects=[subject]))
@@ -103,6 +104,10 @@ async def fill(url: str, events: Sequence[Event]) -> float:
     seconds = time.perf_counter() - since
     await client.close()
     return seconds
+
+
+async def _not_yet(_: Exception) -> None:
+    """The broker is starting."""
 
 
 async def drop(url: str) -> None:
@@ -189,11 +194,17 @@ def judged(place: Place, events: Sequence[Event]) -> dict[str, int]:
     }
 
 
+Measured = tuple[list[float], list[float], list[float], float, dict[str, int]]
+
+
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure(folder: Path, port: int, events: Sequence[Event], *, batch: int, rounds: int):
+def measure(folder: Path, events: Sequence[Event], *, batch: int, rounds: int) -> Measured:
     """Rounds of floor and consumer in turns, then the run with kills."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     url = f"nats://127.0.0.1:{port}"
     floors: list[float] = []
     consumers: list[float] = []
@@ -224,12 +235,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--batch", type=int, default=500, help="events of one transaction")
     parser.add_argument("--rounds", type=int, default=3, help="of floor and consumer in turns")
-    parser.add_argument("--port", type=int, default=42229, help="of the broker")
     chosen = parser.parse_args(arguments)
     events = [event(number, chosen.users) for number in range(chosen.events)]
     with tempfile.TemporaryDirectory() as name:
         floors, consumers, publishing, killed, verdict = measure(
-            Path(name).resolve(), chosen.port, events, batch=chosen.batch, rounds=chosen.rounds
+            Path(name).resolve(), events, batch=chosen.batch, rounds=chosen.rounds
         )
     pairs = zip(floors, consumers, strict=True)
     found = {
