@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from nats.errors import Error
-from nats.errors import TimeoutError as NatsTimeout
 
 from llmrec_ray.errors import StreamUnavailable
 from llmrec_ray.settings import StreamAccess
@@ -44,7 +43,7 @@ class NatsStream:
         async with self._working() as link:
             try:
                 found = await link.pull.fetch(most, timeout=wait_s)
-            except NatsTimeout:
+            except TimeoutError:  # the library's own is one too
                 return []
         return [Message(one.subject, one.data, _place(one.reply), one.reply) for one in found]
 
