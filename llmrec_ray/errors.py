@@ -20,6 +20,7 @@
         ├── Overloaded             overloaded             a bounded queue is full
         ├── StoreUnavailable       store_unavailable      not reachable, no bucket, no access
         ├── EventStoreUnavailable  event_store_unavailable
+        ├── StreamUnavailable      stream_unavailable     the message broker does not answer
         ├── EmbedderUnavailable    embedder_unavailable
         ├── GeneratorUnavailable   generator_unavailable
         ├── SearchUnavailable      search_unavailable     no shard answered
@@ -162,6 +163,12 @@ class EventStoreUnavailable(Unavailable):
     """The event store cannot be reached or used."""
 
     code = "event_store_unavailable"
+
+
+class StreamUnavailable(Unavailable):
+    """The message broker cannot be reached or used."""
+
+    code = "stream_unavailable"
 
 
 class EmbedderUnavailable(Unavailable):

@@ -1,10 +1,13 @@
 """Settings in, the library's stores and encoder out: the one place that opens what they name."""
 
 from llmrec_ray.embedding import open_embedder
+from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.ports import Embedder, ObjectStore
-from llmrec_ray.settings import Settings, credentials
+from llmrec_ray.settings import Settings, credentials, stream_access
 from llmrec_ray.storage import open_store
+from llmrec_ray.streams.nats import NatsStream
+from llmrec_ray.streams.nats_link import Subscription, Waits
 
 
 def open_objects(settings: Settings) -> ObjectStore:
@@ -24,6 +27,22 @@ def open_events(settings: Settings) -> SqlEventStore:
     """The event store of the settings."""
     store = settings.event_store
     return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
+
+
+def open_stream(settings: Settings) -> NatsStream:
+    """The broker's stream of the settings: a context manager, which connects."""
+    broker = settings.streams
+    if broker.url.partition("://")[0] not in {"nats", "tls"}:
+        raise InvalidSettings(
+            f"streams.url names a kind of broker that is not known here: {broker.url}. Give a NATS"
+            " server with JetStream, such as nats://127.0.0.1:4222.",
+            field="streams.url",
+        )
+    wanted = Subscription(
+        broker.url, broker.stream, (broker.events,), broker.consumer, broker.dead_letters
+    )
+    waits = Waits(broker.timeout_s, broker.ack_wait_s, unacked=2 * broker.batch)
+    return NatsStream(wanted, stream_access(), waits)
 
 
 def load_embedder(settings: Settings, *, cached: bool = False) -> Embedder:

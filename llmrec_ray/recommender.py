@@ -9,13 +9,14 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from hashlib import blake2b
 from typing import TypeVar
 
 import numpy as np
 
+from llmrec_ray.bodies import AHEAD, in_the_future
 from llmrec_ray.errors import (
     GenerationMissing,
     InvalidInput,
@@ -62,9 +63,6 @@ from llmrec_ray.types import (
 from llmrec_ray.users import Asker, Users
 
 T = TypeVar("T")
-
-AHEAD = timedelta(minutes=5)
-"""How far ahead a caller's clock may be: an event of the future would stay the newest for long."""
 
 CITABLE = 8
 """Events of an item that an explanation may choose from: its largest positive shares."""
@@ -386,8 +384,7 @@ def _rejected(index: int, event: Event, *, late: bool) -> Rejected:
     if not late:
         detail = f"no item {event.item_id!r}."
         return Rejected(index, event.event_id, ItemNotFound.code, detail)
-    detail = f"{event.time.isoformat()} is in the future; an event is sent when it has happened."
-    return Rejected(index, event.event_id, InvalidInput.code, detail, "time")
+    return Rejected(index, event.event_id, InvalidInput.code, in_the_future(event.time), "time")
 
 
 def _check(condition: Filter | None, manifest: Manifest) -> None:

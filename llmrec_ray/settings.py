@@ -24,6 +24,8 @@ from llmrec_ray.types import EventType, Runtime
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Subject = Annotated[str, Field(pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$")]
+Name = Annotated[str, Field(pattern=r"^[^\s.*>/\\]+$")]
 TEXT_TOKENS = 512  # an encoder reads no more of one text
 
 
@@ -169,6 +171,39 @@ class HttpSettings(Section):
     admin_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
 
+class StreamSettings(Section):
+    """The message broker that `llmrec consume` reads from, and how."""
+
+    url: str = "nats://127.0.0.1:4222"
+    stream: Name = "LLMREC"
+    events: Subject = "llmrec.events"
+    consumer: Name = "llmrec"
+    dead_letters: Subject = "llmrec.dead"
+    batch: Count = 500
+    wait_s: Seconds = 1
+    ack_wait_s: Annotated[float, Field(ge=1)] = 60
+    timeout_s: Annotated[float, Field(ge=1)] = 5
+    retry_s: Seconds = 30
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if "@" in self.url:
+            raise InvalidSettings(
+                "setting streams.url holds a user or a password. Give them as LLMREC_STREAMS_USER"
+                " and LLMREC_STREAMS_PASSWORD, or LLMREC_STREAMS_TOKEN (or …_FILE).",
+                field="streams.url",
+            )
+        if self.dead_letters == self.events:
+            raise InvalidSettings(
+                f"settings streams.events and streams.dead_letters are both {self.events}: what"
+                " cannot be used would come again without end. Give dead letters their own.",
+                field="streams.dead_letters",
+            )
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -186,6 +221,7 @@ class Settings(BaseSettings):
     explain: ExplainSettings = ExplainSettings()
     limits: LimitSettings = LimitSettings()
     http: HttpSettings = HttpSettings()
+    streams: StreamSettings = StreamSettings()
 
     @model_validator(mode="after")
     def _stores_fit_the_deployment(self) -> Self:
@@ -264,17 +300,48 @@ def credentials() -> Credentials:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StreamAccess:
+    """What a message broker is shown: a user and a password, or a token, or nothing."""
+
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+def stream_access() -> StreamAccess:
+    """From `LLMREC_STREAMS_USER`, `…_PASSWORD` and `…_TOKEN`, or the files `…_FILE` names."""
+    found = StreamAccess(
+        user=_given("LLMREC_STREAMS_USER"),
+        password=_given("LLMREC_STREAMS_PASSWORD"),
+        token=_given("LLMREC_STREAMS_TOKEN"),
+    )
+    if (found.user is None) != (found.password is None):
+        raise InvalidSettings(
+            "LLMREC_STREAMS_USER and LLMREC_STREAMS_PASSWORD (or …_FILE) go together: set both,"
+            " or none.",
+            field="LLMREC_STREAMS_USER",
+        )
+    return found
+
+
 def _secret(name: str) -> str:
+    if value := _given(name):
+        return value
+    raise InvalidSettings(
+        f"the object store needs credentials: set {name} or {name}_FILE.", field=name
+    )
+
+
+def _given(name: str) -> str | None:
     if value := os.environ.get(name):
         return value
     if path := os.environ.get(f"{name}_FILE"):
         try:
             return Path(path).read_text("utf-8").strip()
-        except OSError as cause:
+        except (OSError, UnicodeDecodeError) as cause:
             raise InvalidSettings(f"{name}_FILE names {path}, which cannot be read.") from cause
-    raise InvalidSettings(
-        f"the object store needs credentials: set {name} or {name}_FILE.", field=name
-    )
+    return None
 
 
 @dataclass(frozen=True, slots=True)

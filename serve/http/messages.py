@@ -3,7 +3,6 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    AwareDatetime,
     BeforeValidator,
     Discriminator,
     Field,
@@ -13,6 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from llmrec_ray.bodies import EventMessage, fits_the_type
 from llmrec_ray.types import Event, EventType, Metric, RecommendRequest, Scope, SessionItem
 from serve.http.fields import Id, Ids, Limit, Message, Number, Text
 from serve.http.filter_messages import TopFilter
@@ -34,30 +34,11 @@ class SessionEntry(Message):
 
     @model_validator(mode="after")
     def _fits_the_type(self) -> Self:
-        _fits(self.type, self.value, self.text)
+        fits_the_type(self.type, self.value, self.text)
         return self
 
     def to_item(self) -> SessionItem:
         return SessionItem(self.item_id, self.weight, self.type, self.value, self.text)
-
-
-def _fits(kind: EventType | None, value: float | None, text: str | None) -> None:
-    """A rating has a value, a review a text and maybe a value; nothing else has either."""
-    for name, given, needed, allowed in (
-        ("value", value is not None, kind == "rating", kind in {"rating", "review"}),
-        ("text", text is not None, kind == "review", kind == "review"),
-    ):
-        if needed and not given:
-            raise PydanticCustomError(
-                "event", "an event of type {kind} needs a {name}", {"name": name, "kind": kind}
-            )
-        if given and not allowed:
-            kinds = "rating or review" if name == "value" else "review"
-            raise PydanticCustomError(
-                "event",
-                "{name} goes with an event of type {kinds}, and only with that",
-                {"name": name, "kinds": kinds},
-            )
 
 
 def _entry(value: object) -> object:
@@ -115,36 +96,6 @@ class SearchRequest(Message):
 
     def to_scope(self) -> Scope:
         return Scope(self.limit, self.filter.to_filter() if self.filter else None)
-
-
-class EventMessage(Message):
-    """What a user did to an item; the same event id with the same body counts once."""
-
-    event_id: Id
-    user_id: Id
-    item_id: Id
-    type: EventType
-    time: AwareDatetime
-    value: Number | None = Field(None, description="The rating, with type rating or review.")
-    text: Text | None = Field(None, description="The review, with type review.")
-    recommendation_id: Id | None = None
-
-    @model_validator(mode="after")
-    def _fits_the_type(self) -> Self:
-        _fits(self.type, self.value, self.text)
-        return self
-
-    def to_event(self) -> Event:
-        return Event(
-            event_id=self.event_id,
-            user_id=self.user_id,
-            item_id=self.item_id,
-            type=self.type,
-            time=self.time,
-            value=self.value,
-            text=self.text,
-            recommendation_id=self.recommendation_id,
-        )
 
 
 class EventBatch(Message):

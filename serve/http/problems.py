@@ -38,6 +38,7 @@ _STATUS = {
     "unavailable": (503, "A part of the service does not answer"),
     "store_unavailable": (503, "The object store does not answer"),
     "event_store_unavailable": (503, "The event store does not answer"),
+    "stream_unavailable": (503, "The message broker does not answer"),
     "embedder_unavailable": (503, "The embedder does not answer"),
     "generator_unavailable": (503, "The generator does not answer"),
     "search_unavailable": (503, "No shard answers"),

@@ -1,0 +1,62 @@
+"""A NATS server with the streams that a consumer needs, and settings that name them."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmrec_ray.settings import Settings, settings_of
+from tests.support.nats import NatsServer
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server, a folder, and the settings of a consumer between the two."""
+
+    server: NatsServer
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        return settings_of(self.values())
+
+    def values(self, **streams: object) -> dict[str, dict[str, object]]:
+        quick = {"url": self.server.url, "batch": 100, "timeout_s": 2, "retry_s": 0.2}
+        return {
+            "event_store": {"url": f"sqlite:///{self.folder}/events.db"},
+            "object_store": {"url": f"file://{self.folder}/objects"},
+            "streams": {**quick, **streams},
+        }
+
+    def file(self, **streams: object) -> Path:
+        path = self.folder / "settings.yaml"
+        path.write_text(yaml.safe_dump(self.values(**streams)), "utf-8")
+        return path
+
+
+def event(number: int, **changed: object) -> bytes:
+    """The body of one of many events, by 50 users on 200 items."""
+    plain = {
+        "event_id": f"e{number:06}",
+        "user_id": f"u{number % 50}",
+        "item_id": f"i{number % 200}",
+        "type": "click",
+        "time": f"2026-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}Z",
+    }
+    return json.dumps({**plain, **changed}).encode()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with NatsServer(tmp_path / "nats") as server:
+        asyncio.run(_add_streams(server))
+        yield Place(server, tmp_path)
+
+
+async def _add_streams(server: NatsServer) -> None:
+    await server.add_stream("LLMREC", "llmrec.events")
+    await server.add_stream("LLMREC-DEAD", "llmrec.dead")
