@@ -8,6 +8,9 @@
     erasures          one row an erasure: digests alone, so that replicas, exports and imports can
                       follow it without the id
     erased_recommendations   ids of answers that an erasure took away, until they had expired
+    live_items        the newest state of every item that was changed live, by its place (seq) in
+                      one order of changes; fields as JSON, the text vector as float32 bytes
+    item_sequence     one row: the last place given out, which writers of items lock
     schema_version    one row: which release's tables these are
 
 Times are microseconds since 1970 UTC, exact and ordered alike on both databases.
@@ -25,7 +28,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -97,6 +100,25 @@ erased_recommendations = Table(
     Column("recommendation_id", _Key, primary_key=True),
     Column("expires_us", BigInteger, nullable=False),
     Index("erased_recommendations_by_expiry", "expires_us"),
+)
+
+live_items = Table(
+    "live_items",
+    metadata,
+    Column("item_id", _Key, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False),
+    Column("title", Text),  # NULL: the item is deleted
+    Column("fields", Text),
+    Column("vector", LargeBinary),
+    Column("encoder", Text),
+)
+
+item_sequence = Table(
+    "item_sequence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
 )
 
 schema_version = Table(

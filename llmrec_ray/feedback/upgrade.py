@@ -10,6 +10,8 @@ from llmrec_ray.feedback.tables import (
     erased_recommendations,
     erasures,
     events,
+    item_sequence,
+    live_items,
     recommendations,
     schema_version,
     user_versions,
@@ -23,14 +25,23 @@ _NEW_COLUMNS = (
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring tables of version 1 to this release's; any other version is left as it is.
+    """Bring tables of versions 1 and 2 to this release's; any other version is left as it is."""
+    found = connection.execute(select(schema_version.c.version).with_for_update()).scalar_one()
+    if found not in {1, 2}:
+        return
+    if found == 1:
+        _from_1(connection)
+    live_items.create(connection)
+    item_sequence.create(connection)
+    connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+
+
+def _from_1(connection: Connection) -> None:
+    """What forgetting and replay need.
 
     Events of before have user version 0, which is in every history asked for by a later version;
     answers of before have no question, and cannot be replayed.
     """
-    found = connection.execute(select(schema_version.c.version).with_for_update()).scalar_one()
-    if found != 1:
-        return
     for column in _NEW_COLUMNS:
         added = CreateColumn(column).compile(dialect=connection.dialect)
         connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {added}"))
@@ -42,4 +53,3 @@ def upgrade(connection: Connection) -> None:
     )
     columns = ["user_key", "event_key", "erased_us"]
     connection.execute(insert(erasures).from_select(columns, before))
-    connection.execute(update(schema_version).values(version=SCHEMA_VERSION))

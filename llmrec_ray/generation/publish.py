@@ -181,6 +181,8 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         events=draft.events,
         trained_until=trained.astimezone(UTC) if trained else None,
         validation_ndcg=draft.validation_ndcg,
+        passage=draft.passage,
+        item_seq=draft.item_seq,
     )
     return unnamed.model_copy(update={"generation": _id(unnamed)})
 

@@ -25,7 +25,7 @@ from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Float32s
 from serve.calls.handles import PoolEmbedder, ShardSearcher
 from serve.calls.mailbox import Mailbox, Sharing
-from serve.calls.questions import Question, answer
+from serve.calls.questions import Question, answer_now
 from serve.generations import StoredGenerations
 from serve.http.api import Service, create_app
 from serve.observe.meters import LocalMeters
@@ -48,7 +48,7 @@ class Breakable:
             await asyncio.Event().wait()
         if self.lost:
             raise ConnectionError("the replica died")
-        return await asyncio.to_thread(answer, self.shard, questions)
+        return await asyncio.to_thread(answer_now, self.shard, questions)
 
     async def states(self) -> Told[ShardState]:
         return Told(0, []) if self.lost else Told(1, [ShardState(self.shard.held)])
@@ -198,7 +198,7 @@ def _ingest(
 ) -> Ingested:
     return ingest(
         catalogue(folder),
-        Sources(objects, events, "test"),
+        Sources(objects, events, "test", cast(SqlEventStore, events).items),
         embed=encoder.passages,
         encoder=encoder.info,
         learning=LearningSettings(),

@@ -92,7 +92,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = HashingEmbedder(dim=64)
     ingest(
         catalogue(folder),
-        Sources(FolderStore(folder / "objects"), events, "test"),
+        Sources(FolderStore(folder / "objects"), events, "test", events.items),
         embed=model.passages,
         encoder=model.info,
         learning=LearningSettings(),
