@@ -2,6 +2,8 @@
 
 from llmrec_ray.embedding import open_embedder
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
+from llmrec_ray.feedback.late_items import LateItemLog
+from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials
 from llmrec_ray.storage import open_store
@@ -24,6 +26,11 @@ def open_events(settings: Settings) -> SqlEventStore:
     """The event store of the settings."""
     store = settings.event_store
     return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
+
+
+def open_items(settings: Settings) -> ItemLog:
+    """The item log of the settings' event store, opened when it is first asked."""
+    return LateItemLog(lambda: open_events(settings).items)
 
 
 def load_embedder(settings: Settings, *, cached: bool = False) -> Embedder:

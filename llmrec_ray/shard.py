@@ -6,7 +6,8 @@ on.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -29,19 +30,14 @@ from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import (
     Bools,
     Candidate,
-    Coverage,
     Filter,
     Float32s,
     Float64s,
-    Found,
-    Gathered,
     Item,
-    Looked,
     Mix,
     NearQuery,
     Scope,
     ScoreQuery,
-    Shares,
     WeightedEvent,
 )
 
@@ -105,12 +101,12 @@ class Shard:
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
         rows = rows_of(tables)
         encoder = manifest.encoder.hash
-        loaded = Loaded(rows, manifest.mix, encoder, delta_of(rows, {}, manifest.item_seq, encoder))
+        delta = delta_of(rows, {}, manifest.item_seq, encoder)
+        loaded = Loaded(rows, manifest.mix, encoder, delta)
         with self._tailing:
-            try:
+            # Without the log, what is published is better than nothing; `catch_up` tries again.
+            with suppress(EventStoreUnavailable):
                 loaded = self._caught_up(loaded)
-            except EventStoreUnavailable:
-                pass  # what is published is better than nothing; `catch_up` tries again, and tells
             with self._lock:
                 self._loaded[manifest.generation] = loaded
                 while len(self._loaded) > HELD:
@@ -130,7 +126,7 @@ class Shard:
         """This shard as it is now: what it holds and applies later does not show in it."""
         seen = copy(self)
         with self._lock:
-            seen._loaded = OrderedDict(self._loaded)
+            seen._loaded = OrderedDict(self._loaded)  # noqa: SLF001 it is of this very class
         return seen
 
     def position(self, generation: str) -> int | None:
@@ -191,7 +187,9 @@ class Shard:
         if self._log is None:
             return loaded
         before, owned = loaded.delta, self._buckets
-        newer, position = read_since(self._log, before.position, lambda one: bucket_of(one) in owned)
+        newer, position = read_since(
+            self._log, before.position, lambda one: bucket_of(one) in owned
+        )
         if not newer:
             return replace(loaded, delta=replace(before, position=position))
         changes = {**before.changes, **newer}
@@ -264,47 +262,3 @@ def _together(
         list(merge(both, query.scope.limit))
         for query, *both in zip(queries, found, beside, strict=True)
     ]
-
-
-class LocalShards:
-    """The search group inside one process: the `Searcher` port over shards that always answer."""
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._shards = shards
-
-    async def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Gathered:
-        shards, coverage = self._now(generation)
-        parts = [shard.gather(generation, events) for shard in shards]
-        return Gathered(np.sum(parts, axis=0), coverage)
-
-    async def score(self, generation: str, query: ScoreQuery) -> Found:
-        shards, coverage = self._now(generation)
-        lists = (shard.score(generation, [query])[0] for shard in shards)
-        return Found(merge(lists, query.scope.limit), coverage)
-
-    async def near(self, generation: str, query: NearQuery) -> Found:
-        shards, coverage = self._now(generation)
-        lists = (shard.near(generation, [query])[0] for shard in shards)
-        return Found(merge(lists, query.scope.limit), coverage)
-
-    async def shares(
-        self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
-    ) -> Shares:
-        shards, coverage = self._now(generation)
-        parts = [shard.shares(generation, events, targets) for shard in shards]
-        return Shares(np.sum(parts, axis=0), coverage)
-
-    async def lookup(self, generation: str, item_ids: Sequence[str]) -> Looked:
-        shards, coverage = self._now(generation)
-        items: dict[str, Item] = {}
-        vectors: dict[str, Float32s] = {}
-        for shard in shards:
-            found, their_vectors = shard.lookup(generation, item_ids)
-            items |= found
-            vectors |= their_vectors
-        return Looked(items, vectors, coverage)
-
-    def _now(self, generation: str) -> tuple[list[Shard], Coverage]:
-        shards = [shard.still() for shard in self._shards]
-        positions = [at for shard in shards if (at := shard.position(generation)) is not None]
-        return shards, Coverage(len(shards), len(shards), min(positions, default=None))

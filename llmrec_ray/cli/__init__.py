@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import doctor, events, generations, keys, publish, settings, users
+from llmrec_ray.cli import compact, doctor, events, generations, keys, publish, settings, users
 from llmrec_ray.errors import LLMRecError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("publish")(publish.publish)
+app.command("compact")(compact.compact)
 app.command("doctor")(doctor.doctor)
 app.add_typer(generations.app, name="generations")
 app.add_typer(events.app, name="events")

@@ -20,7 +20,7 @@ from llmrec_ray.types import Float32s, Float64s, Ints
 class Delta:
     """What changed since the generation was made, up to `position` of the item log.
 
-    `changes` are those of this shard; `hidden` int64: the rows of the generation that are changed or
+    `changes` are those of this shard; `hidden` int64: the generation's rows that are changed or
     deleted; `rows`: the live items. `strange` are ids of items whose vectors another encoder made:
     such a vector cannot be compared with the others, so the item is hidden until a compaction has
     embedded it anew.
@@ -33,9 +33,7 @@ class Delta:
     strange: tuple[str, ...] = ()
 
 
-def delta_of(
-    base: Rows, changes: Mapping[str, ItemChange], position: int, encoder: str
-) -> Delta:
+def delta_of(base: Rows, changes: Mapping[str, ItemChange], position: int, encoder: str) -> Delta:
     """The delta of one shard's changes over a generation of this encoder (its hash)."""
     live = [change for change in changes.values() if change.item is not None]
     usable = [change for change in live if _fits(change, base, encoder)]

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from llmrec_ray.local_shards import LocalShards
+
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.events import open_event_store
@@ -13,7 +15,7 @@ from llmrec_ray.pipeline import Sources, ingest
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
-from llmrec_ray.shard import LocalShards, Shard
+from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Float32s, RecommendRequest
 from tests.support.films import catalogue

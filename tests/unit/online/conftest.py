@@ -1,12 +1,13 @@
 """The whole online half in one process, on real parts: folder store, SQLite, hashing encoder."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from llmrec_ray.local_shards import LocalShards
 
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.explain.explainer import Explainer
@@ -15,10 +16,12 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.live import LiveItems
 from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
-from llmrec_ray.shard import LocalShards, Shard
+from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Event, EventType, Float32s
 from tests.support.films import catalogue
@@ -35,6 +38,9 @@ class Encoder:
     async def embed(self, text: str) -> Float32s:
         return self.model.queries([text])[0]
 
+    async def passages(self, texts: Sequence[str]) -> tuple[Float32s, EncoderInfo]:
+        return self.model.passages(texts), self.model.info
+
 
 @dataclass
 class House:
@@ -48,6 +54,7 @@ class House:
     shards: list[Shard]
     pinned: Pinned
     shown: ShownLog
+    live: LiveItems
 
     def did(self, user: str, item: str, kind: EventType = "like", *, at: int = 0) -> Event:
         """An event, `at` minutes after the start."""
@@ -66,22 +73,25 @@ def stand_up(folder: Path, shards: int) -> House:
     events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
     manifest = Follower(objects).poll()
     assert manifest is not None
-    group = [Shard(objects, n, shards) for n in range(shards)]
+    group = [Shard(objects, n, shards, events.items) for n in range(shards)]
     for shard in group:
         shard.prepare(manifest)
     pinned = Pinned()
     pinned.offer(manifest, [frozenset(shard.held) for shard in group])
     shown = ShownLog(events, capacity=2_000)
+    searcher, encoder = LocalShards(group), Encoder()
     recommender = Recommender(
         generations=pinned,
-        searcher=LocalShards(group),
-        embedder=Encoder(),
+        searcher=searcher,
+        embedder=encoder,
         events=events,
         objects=objects,
         shown=shown,
         explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
+        items=events.items,
     )
-    return House(recommender, folder, events, objects, manifest, group, pinned, shown)
+    live = LiveItems(events.items, pinned, searcher, encoder)
+    return House(recommender, folder, events, objects, manifest, group, pinned, shown, live)
 
 
 @pytest.fixture(scope="session")

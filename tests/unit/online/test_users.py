@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from llmrec_ray.local_shards import LocalShards
 
 from llmrec_ray.errors import EventStoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore
 from llmrec_ray.ports import History
-from llmrec_ray.shard import LocalShards
 from llmrec_ray.users import Users
 from tests.unit.online.conftest import House
 
