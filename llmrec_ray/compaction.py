@@ -189,6 +189,6 @@ def _neighbours(
         rows = wholes(table, ROW)
         kept = table.take(np.flatnonzero(stays[rows]))
         targets = pa.array(named[wholes(kept, ROW)].tolist(), pa.string())
-        columns = {SOURCE: kept.column(SOURCE), TARGET: targets, WEIGHT: kept.column(WEIGHT)}
-        parts.append(pa.table(columns, schema=NEIGHBOURS_SCHEMA))
+        named_pairs = kept.set_column(1, TARGET, targets).select([SOURCE, TARGET, WEIGHT])
+        parts.append(named_pairs.cast(NEIGHBOURS_SCHEMA))
     return pa.concat_tables(parts)

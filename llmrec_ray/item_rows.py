@@ -1,6 +1,7 @@
 """Items as values in, rows of an items table out; and a table with live changes folded into it."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 # (pyarrow's stubs leave tables from Python values unknown)
 
 from collections.abc import Mapping, Sequence

@@ -24,7 +24,7 @@ from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, Written
 from llmrec_ray.ports import PassageEmbedder, Searcher
-from llmrec_ray.types import Float32s, Item
+from llmrec_ray.types import FieldKind, Float32s, Item
 
 ATTEMPTS = 5
 NORM_TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ class LiveItems:
         `EventStoreUnavailable`, `NotReady`; then nothing is stored.
         """
         manifest = self._generations.current()
-        kinds = {name: spec.kind for name, spec in manifest.fields.items()}
+        kinds: dict[str, FieldKind] = {name: spec.kind for name, spec in manifest.fields.items()}
         items = [clean_item(draft, kinds, index) for index, draft in enumerate(drafts)]
         _check_distinct(items)
         known = await asyncio.to_thread(self._log.current, [item.item_id for item in items])
