@@ -12,6 +12,7 @@
     │   └── Erased                 erased                 it was there, and was forgotten
     ├── Conflict                   conflict
     │   ├── EventConflict          event_conflict         the same event id with another body
+    │   ├── VersionConflict        version_conflict       the item has another version
     │   └── NotReplayable          not_replayable         what it was computed from is not at hand
     ├── EncoderMismatch            encoder_mismatch       a generation of another embedding model
     ├── Corrupt                    corrupt                an object does not match its checksum
@@ -115,6 +116,12 @@ class EventConflict(Conflict):
     """An event id was used before with another body."""
 
     code = "event_conflict"
+
+
+class VersionConflict(Conflict):
+    """An item has another version than the one that a change was made for."""
+
+    code = "version_conflict"
 
 
 class NotReplayable(Conflict):

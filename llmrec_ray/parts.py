@@ -3,6 +3,8 @@
 from llmrec_ray.embedding import open_embedder
 from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
+from llmrec_ray.feedback.late_items import LateItemLog
+from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials, stream_access
 from llmrec_ray.storage import open_store
@@ -43,6 +45,11 @@ def open_stream(settings: Settings) -> NatsStream:
     )
     waits = Waits(broker.timeout_s, broker.ack_wait_s, unacked=2 * broker.batch)
     return NatsStream(wanted, stream_access(), waits)
+
+
+def open_items(settings: Settings) -> ItemLog:
+    """The item log of the settings' event store, opened when it is first asked."""
+    return LateItemLog(lambda: open_events(settings).items)
 
 
 def load_embedder(settings: Settings, *, cached: bool = False) -> Embedder:

@@ -6,7 +6,7 @@ vectors are made (in this process, on a Ray cluster) is the caller's choice: `em
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from llmrec_ray.catalog.clean import Cleaned, clean_catalog
 from llmrec_ray.catalog.description import CatalogDescription, load_description
 from llmrec_ray.catalog.events import read_events
 from llmrec_ray.catalog.report import Report
-from llmrec_ray.catalog.text import item_texts
+from llmrec_ray.catalog.text import passages, template_of
 from llmrec_ray.generation.activation import Activation, activate
 from llmrec_ray.generation.channels import (
     neighbours_channel,
@@ -27,6 +27,8 @@ from llmrec_ray.generation.channels import (
 from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
+from llmrec_ray.item_log import ItemLog, read_since
+from llmrec_ray.item_rows import folded
 from llmrec_ray.learning.interactions import event_log
 from llmrec_ray.learning.train import Content, Sizes, train
 from llmrec_ray.learning.tuning import Budget, Knobs
@@ -58,11 +60,15 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The stores that a run reads and writes, and who writes."""
+    """The stores that a run reads and writes, and who writes.
+
+    Live items of the log replace those of the files: what was put stays until it is put again.
+    """
 
     objects: ObjectStore
     events: EventStore
     writer: str
+    items: ItemLog | None = None
 
 
 def ingest(
@@ -85,10 +91,16 @@ def ingest(
     cleaned = clean_catalog(described, rejected / "items.jsonl")
     progress("read", 1, 1)
     reports = [cleaned.report]
+    item_seq = 0
+    if sources.items is not None:
+        changes, item_seq = read_since(sources.items, 0)
+        cleaned = replace(cleaned, items=folded(cleaned.items, changes))
     if described.events is not None:
         reports.append(_import(described, cleaned, sources.events, rejected, progress))
-    vectors = embed(item_texts(cleaned.items, described))
+    template = template_of(described)
+    vectors = embed(passages(cleaned.items, template))
     draft = learn(cleaned, vectors, sources.events, encoder=encoder, learning=learning)
+    draft = replace(draft, passage=template, item_seq=item_seq)
     progress("learn", 1, 1)
     manifest = publish(
         sources.objects, draft, progress=lambda done, all_: progress("publish", done, all_)

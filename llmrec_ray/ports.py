@@ -93,6 +93,14 @@ class ReviewReader(Protocol):
         ...
 
 
+class PassageEmbedder(Protocol):
+    """The embedding pool as writers of items see it."""
+
+    async def passages(self, texts: Sequence[str]) -> tuple[Float32s, EncoderInfo]:
+        """Unit vectors float32 [texts, dim], and what made them; raises `EmbedderUnavailable`."""
+        ...
+
+
 class Searcher(Protocol):
     """The search group: a call goes to the shards, and says how many answered in time.
 

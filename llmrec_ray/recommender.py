@@ -33,6 +33,7 @@ from llmrec_ray.forgetting import Receipt, forget_event, forget_user
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.interleave import interleaved
+from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import EventStore, ObjectStore, QueryEmbedder, ReviewReader, Searcher
 from llmrec_ray.replay import AsOf, Recalled, Replay, manifest_of, question_of, under_its_id
 from llmrec_ray.reviews import Reviews
@@ -115,6 +116,7 @@ class Recommender:
         reader: ReviewReader | None = None,
         history: int = 500,
         cached: int = 10_000,
+        items: ItemLog | None = None,
     ) -> None:
         self._generations = generations
         self._searcher = searcher
@@ -129,6 +131,7 @@ class Recommender:
         )
         self._now = Inputs(self._users, embedder, self._reviews.readings, history)
         self._elsewhere = Elsewhere(events)
+        self._items = items
 
     async def recommend(self, request: RecommendRequest) -> Recommendations:
         """Rank the catalogue for a user, a session, a text or all three.
@@ -257,7 +260,7 @@ class Recommender:
     # ── one recommendation ───────────────────────────────────────────────────────────────────────
 
     async def _recommend(
-        self, request: RecommendRequest, manifest: Manifest, inputs: Inputs
+        self, request: RecommendRequest, manifest: Manifest, inputs: Inputs, again: bool = False
     ) -> Shown:
         _check(request.filter, manifest)
         asker = await inputs.users.of(request.user_id, manifest)
@@ -278,6 +281,9 @@ class Recommender:
         )
         with stage("search"):
             found = await self._searcher.score(manifest.generation, query)
+        if request.user_id is not None and asker.behind(found.coverage) and not again:
+            inputs.users.forget(request.user_id)  # it was gathered from items that changed since
+            return await self._recommend(request, manifest, inputs, again=True)
         found = replace(found, coverage=reduce(Coverage.__and__, pull.coverages, found.coverage))
         evidence: dict[str, Evidence] = {}
         version = asker.state.user_version if request.user_id is not None else None
@@ -375,9 +381,13 @@ class Recommender:
             return frozenset(item_ids - set(looked.items) if looked.coverage.complete else ())
 
         try:
-            return await self._pinned(ask)
+            unknown = await self._pinned(ask)
         except (SearchUnavailable, NotReady):
             return frozenset()
+        if not unknown or self._items is None:
+            return unknown
+        just_put = await asyncio.to_thread(self._items.current, unknown)  # not on its shard yet
+        return unknown - {item_id for item_id, change in just_put.items() if change.item}
 
 
 def _rejected(index: int, event: Event, *, late: bool) -> Rejected:

@@ -25,6 +25,17 @@ class Replay:
         """Whether ids, ranks, scores, titles and evidence are the same, bit for bit."""
         return self.stored.items == self.again.items
 
+    @property
+    def reason(self) -> str | None:
+        """Why the answers may differ; None where they are identical, or computed from the same."""
+        then, now = self.stored.coverage.delta_seq or 0, self.again.coverage.delta_seq or 0
+        if self.identical or then == now:
+            return None
+        return (
+            f"live items changed: the answer was computed with the changes up to delta_seq {then},"
+            f" and the shards have applied those up to {now}, of which earlier states are not kept."
+        )
+
 
 class AsOf:
     """The user histories of an event store as they were at one user version."""

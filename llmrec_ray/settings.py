@@ -125,6 +125,13 @@ class SearchSettings(Section):
     pending: Count = 512
 
 
+class ItemSettings(Section):
+    """Live items: how often shards look for changes, how long a few texts may take to embed."""
+
+    poll_s: Seconds = 0.2
+    deadline_s: Seconds = 10
+
+
 class UserSettings(Section):
     """How much of a user's history counts."""
 
@@ -155,6 +162,7 @@ class LimitSettings(Section):
     limit: Count = 100
     ids: Count = 1_000
     events: Count = 1_000
+    items: Count = 100
     session: Count = 500
     filter_terms: Count = 50
     explained: Count = 20
@@ -217,6 +225,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingSettings = EmbeddingSettings()
     learning: LearningSettings = LearningSettings()
     search: SearchSettings = SearchSettings()
+    items: ItemSettings = ItemSettings()
     users: UserSettings = UserSettings()
     explain: ExplainSettings = ExplainSettings()
     limits: LimitSettings = LimitSettings()

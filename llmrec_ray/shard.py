@@ -6,19 +6,23 @@ on.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
 
-from llmrec_ray.errors import GenerationMissing
-from llmrec_ray.generation.buckets import buckets_of, shard_buckets
+from llmrec_ray.errors import EventStoreUnavailable, GenerationMissing
+from llmrec_ray.generation.buckets import bucket_of, buckets_of, shard_buckets
 from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
+from llmrec_ray.item_log import ItemLog, read_since
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact
+from llmrec_ray.search.delta import Delta, delta_of
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.segment import Rows, Tables, rows_of
@@ -26,19 +30,14 @@ from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import (
     Bools,
     Candidate,
-    Coverage,
     Filter,
     Float32s,
     Float64s,
-    Found,
-    Gathered,
     Item,
-    Looked,
     Mix,
     NearQuery,
     Scope,
     ScoreQuery,
-    Shares,
     WeightedEvent,
 )
 
@@ -48,21 +47,31 @@ MASKS = 64
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One generation as this shard holds it; `masks` remembers the newest filters."""
+    """One generation as this shard holds it, and what changed since by the item log.
+
+    `encoder` is the hash of what made its vectors; `masks` remembers the newest filters.
+    """
 
     rows: Rows
     mix: Mix
+    encoder: str
+    delta: Delta
     masks: OrderedDict[Filter, Bools] = field(default_factory=OrderedDict[Filter, Bools])
 
 
 class Shard:
     """Owns the items of a range of buckets. Thread-safe; every method is blocking numpy work."""
 
-    def __init__(self, store: ObjectStore, shard: int, shards: int) -> None:
+    def __init__(
+        self, store: ObjectStore, shard: int, shards: int, log: ItemLog | None = None
+    ) -> None:
+        """Without a `log` it answers from generations alone."""
         self._store = store
+        self._log = log
         self._buckets = shard_buckets(shard, shards)
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = Lock()
+        self._tailing = Lock()
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -74,47 +83,117 @@ class Shard:
     def sizes(self) -> dict[str, int]:
         """How many items this shard holds of each generation."""
         with self._lock:
-            return {name: len(loaded.rows) for name, loaded in self._loaded.items()}
+            return {
+                name: len(loaded.rows) - len(loaded.delta.hidden) + len(loaded.delta.rows)
+                for name, loaded in self._loaded.items()
+            }
+
+    @property
+    def deltas(self) -> dict[str, Delta]:
+        """What changed since each generation was made, as far as it is applied here."""
+        with self._lock:
+            return {name: loaded.delta for name, loaded in self._loaded.items()}
 
     def prepare(self, manifest: Manifest) -> None:
         """Load a generation's rows; after `Corrupt` or `StoreUnavailable` it keeps what it had."""
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        loaded = Loaded(rows_of(tables, np.array(manifest.text_mean)), manifest.mix)
+        rows = rows_of(tables, np.array(manifest.text_mean))
+        encoder = manifest.encoder.hash
+        delta = delta_of(rows, {}, manifest.item_seq, encoder)
+        loaded = Loaded(rows, manifest.mix, encoder, delta)
+        with self._tailing:
+            # Without the log, what is published is better than nothing; `catch_up` tries again.
+            with suppress(EventStoreUnavailable):
+                loaded = self._caught_up(loaded)
+            with self._lock:
+                self._loaded[manifest.generation] = loaded
+                while len(self._loaded) > HELD:
+                    self._loaded.popitem(last=False)
+
+    def catch_up(self) -> None:
+        """Apply what the item log has by now; after an error it keeps what it had."""
+        with self._tailing:
+            with self._lock:
+                held = list(self._loaded.items())
+            for generation, loaded in held:
+                newer = self._caught_up(loaded)
+                with self._lock:
+                    self._loaded[generation] = newer
+
+    def still(self) -> "Shard":
+        """This shard as it is now: what it holds and applies later does not show in it."""
+        seen = copy(self)
         with self._lock:
-            self._loaded[manifest.generation] = loaded
-            while len(self._loaded) > HELD:
-                self._loaded.popitem(last=False)
+            seen._loaded = OrderedDict(self._loaded)  # noqa: SLF001 it is of this very class
+        return seen
+
+    def position(self, generation: str) -> int | None:
+        """Up to where the item log is applied to a generation; None where it is not held."""
+        with self._lock:
+            loaded = self._loaded.get(generation)
+        return loaded.delta.position if loaded else None
 
     def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Float64s:
         """Σ w [τ q ; γ (t - mean)] over the events whose items this shard owns, float64 [dim]."""
         held = self._get(generation)
-        return exact.gather(held.rows, events, held.mix)
+        unchanged = [event for event in events if event.item_id not in held.delta.changes]
+        return exact.gather(held.rows, unchanged, held.mix) + exact.gather(
+            held.delta.rows, events, held.mix
+        )
 
     def score(self, generation: str, queries: Sequence[ScoreQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        return exact.score(held.rows, queries, held.mix, lambda scope: self._allowed(held, scope))
+        found = exact.score(held.rows, queries, held.mix, lambda scope: self._allowed(held, scope))
+        live = held.delta.rows
+        if not len(live):
+            return found
+        beside = exact.score(live, queries, held.mix, lambda scope: _allowed_live(live, scope))
+        return _together(found, beside, queries)
 
     def near(self, generation: str, queries: Sequence[NearQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        return exact.near(held.rows, queries, lambda scope: self._allowed(held, scope))
+        found = exact.near(held.rows, queries, lambda scope: self._allowed(held, scope))
+        live = held.delta.rows
+        if not len(live):
+            return found
+        beside = exact.near(live, queries, lambda scope: _allowed_live(live, scope))
+        return _together(found, beside, queries)
 
     def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
     ) -> Float64s:
         """Shares through vectors of the events whose items are here, float64 [events, targets]."""
         held = self._get(generation)
-        return exact.vector_shares(held.rows, events, targets, held.mix)
+        shares = exact.vector_shares(held.rows, events, targets, held.mix)
+        shares[[event.item_id in held.delta.changes for event in events]] = 0.0
+        return shares + exact.vector_shares(held.delta.rows, events, targets, held.mix)
 
     def lookup(
         self, generation: str, item_ids: Sequence[str]
     ) -> tuple[dict[str, Item], dict[str, Float32s]]:
         """The items among `item_ids` that this shard owns, and their text vectors float32 [dim]."""
-        rows = self._get(generation).rows
-        found = {item_id: rows.row_of[item_id] for item_id in item_ids if item_id in rows.row_of}
-        items = {item_id: rows.item(row) for item_id, row in found.items()}
-        return items, {item_id: rows.text[row] for item_id, row in found.items()}
+        held = self._get(generation)
+        items: dict[str, Item] = {}
+        vectors: dict[str, Float32s] = {}
+        for item_id in item_ids:
+            rows = held.delta.rows if item_id in held.delta.changes else held.rows
+            if (row := rows.row_of.get(item_id)) is not None:
+                items[item_id], vectors[item_id] = rows.item(row), rows.text[row]
+        return items, vectors
+
+    def _caught_up(self, loaded: Loaded) -> Loaded:
+        if self._log is None:
+            return loaded
+        before, owned = loaded.delta, self._buckets
+        newer, position = read_since(
+            self._log, before.position, lambda one: bucket_of(one) in owned
+        )
+        if not newer:
+            return replace(loaded, delta=replace(before, position=position))
+        changes = {**before.changes, **newer}
+        return replace(loaded, delta=delta_of(loaded.rows, changes, position, loaded.encoder))
 
     def _get(self, generation: str) -> Loaded:
         with self._lock:
@@ -152,6 +231,7 @@ class Shard:
             allowed = self._mask(held, scope.filter).copy()
         excluded = [row for i in scope.exclude if (row := held.rows.row_of.get(i)) is not None]
         allowed[excluded] = False
+        allowed[held.delta.hidden] = False
         return allowed
 
     def _mask(self, held: Loaded, condition: Filter) -> Bools:
@@ -167,37 +247,18 @@ class Shard:
         return made
 
 
-class LocalShards:
-    """The search group inside one process: the `Searcher` port over shards that always answer."""
+def _allowed_live(rows: Rows, scope: Scope) -> Bools:
+    allowed = np.array([item_id not in scope.exclude for item_id in rows.ids], np.bool_)
+    return allowed if scope.filter is None else allowed & mask(scope.filter, rows.items)
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._shards = shards
-        self._coverage = Coverage(len(shards), len(shards))
 
-    async def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Gathered:
-        parts = [shard.gather(generation, events) for shard in self._shards]
-        return Gathered(np.sum(parts, axis=0), self._coverage)
-
-    async def score(self, generation: str, query: ScoreQuery) -> Found:
-        return self._found((s.score(generation, [query])[0] for s in self._shards), query.scope)
-
-    async def near(self, generation: str, query: NearQuery) -> Found:
-        return self._found((s.near(generation, [query])[0] for s in self._shards), query.scope)
-
-    async def shares(
-        self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
-    ) -> Shares:
-        parts = [shard.shares(generation, events, targets) for shard in self._shards]
-        return Shares(np.sum(parts, axis=0), self._coverage)
-
-    async def lookup(self, generation: str, item_ids: Sequence[str]) -> Looked:
-        items: dict[str, Item] = {}
-        vectors: dict[str, Float32s] = {}
-        for shard in self._shards:
-            found, their_vectors = shard.lookup(generation, item_ids)
-            items |= found
-            vectors |= their_vectors
-        return Looked(items, vectors, self._coverage)
-
-    def _found(self, lists: Iterable[Sequence[Candidate]], scope: Scope) -> Found:
-        return Found(merge(lists, scope.limit), self._coverage)
+def _together(
+    found: Sequence[Sequence[Candidate]],
+    beside: Sequence[Sequence[Candidate]],
+    queries: Sequence[ScoreQuery] | Sequence[NearQuery],
+) -> list[list[Candidate]]:
+    """The best of both for each query."""
+    return [
+        list(merge(both, query.scope.limit))
+        for query, *both in zip(queries, found, beside, strict=True)
+    ]

@@ -268,14 +268,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many shards answered."""
+    """How many shards answered, and the place of the item log that all of these had applied.
+
+    `delta_seq` is None where no shard had to be asked.
+    """
 
     shards_ok: int
     shards_total: int
+    delta_seq: int | None = field(default=None, compare=False)
 
     def __and__(self, other: "Coverage") -> "Coverage":
+        told = [seq for seq in (self.delta_seq, other.delta_seq) if seq is not None]
         return Coverage(
-            min(self.shards_ok, other.shards_ok), max(self.shards_total, other.shards_total)
+            min(self.shards_ok, other.shards_ok),
+            max(self.shards_total, other.shards_total),
+            min(told, default=None),
         )
 
     @property

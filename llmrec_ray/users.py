@@ -41,6 +41,11 @@ class Asker:
     opinions: tuple[Opinion, ...] = ()
     degraded: tuple[str, ...] = ()
 
+    def behind(self, found: Coverage) -> bool:
+        """Whether the shards have applied live changes since the vector was gathered."""
+        then = self.coverage.delta_seq if self.coverage else None
+        return then is not None and found.delta_seq is not None and then < found.delta_seq
+
 
 class Users:
     """Reads user states for the event loop; at most `cached` users are remembered."""

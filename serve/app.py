@@ -18,13 +18,15 @@ from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.parts import load_embedder, open_events, open_objects
+from llmrec_ray.live import LiveItems
+from llmrec_ray.parts import load_embedder, open_events, open_items, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
 from serve.calls.handles import PoolEmbedder, PoolGenerator, PoolReader, ShardSearcher
 from serve.calls.hedging import Hedged
 from serve.calls.mailbox import Mailbox, Send, Sharing
+from serve.calls.passages import PoolPassages
 from serve.calls.waking import Waker
 from serve.embedder import EmbedderReplica
 from serve.erasures import follow_erasures
@@ -35,7 +37,7 @@ from serve.http.admin import open_admin_port, serve_admin
 from serve.http.api import Service, create_admin_app, create_app
 from serve.observe.meters import meters
 from serve.observe.requests import Gauges, counted_explanations
-from serve.shards import ShardReplica, ShardState
+from serve.shards import Place, ShardReplica, ShardState
 from serve.watch import PROBE_S, Probe, Probes, Told, Watch
 
 T = TypeVar("T")
@@ -86,8 +88,10 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        recommender = self._recommender()
+        searcher = ShardSearcher([self._mailbox(shard) for shard in range(len(self._shards))])
+        recommender = self._recommender(searcher)
         service = Service(
+            items=LiveItems(self._events.items, self._pinned, searcher, self._passages()),
             recommender=recommender,
             view=self._watch,
             generations=StoredGenerations(self._store, lambda: self._watch.encoder),
@@ -113,7 +117,7 @@ class Ingress:
             background=background,
         )
 
-    def _recommender(self) -> Recommender:
+    def _recommender(self, searcher: ShardSearcher) -> Recommender:
         settings = self._settings
         generator = PoolGenerator(
             _streamed(self._generator),
@@ -128,7 +132,7 @@ class Ingress:
         )
         return Recommender(
             generations=self._pinned,
-            searcher=ShardSearcher([self._mailbox(shard) for shard in range(len(self._shards))]),
+            searcher=searcher,
             embedder=embedder,
             events=self._events,
             objects=self._store,
@@ -147,6 +151,14 @@ class Ingress:
             ),
             history=settings.users.history,
             cached=settings.users.cached,
+            items=self._events.items,
+        )
+
+    def _passages(self) -> PoolPassages:
+        return PoolPassages(
+            _called(self._embedder, "passages"),
+            deadline_s=self._settings.items.deadline_s,
+            runs=lambda: self._watch.runs("embedder"),
         )
 
     def _mailbox(self, shard: int) -> Mailbox:
@@ -173,8 +185,9 @@ class Ingress:
 
 def _shard(settings: Settings, shard: int) -> Application:
     search = settings.search
+    place = Place(shard, search.shards, search.poll_s, settings.items.poll_s)
     return serve.deployment(name=f"shard-{shard}")(ShardReplica).bind(
-        partial(open_objects, settings), shard, search.shards, search.poll_s
+        partial(open_objects, settings), partial(open_items, settings), place
     )
 
 

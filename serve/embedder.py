@@ -45,6 +45,11 @@ class EmbedderReplica:
         """A review's text: its vector, made in a batch with queries, and how it was meant."""
         return self._sentiment.reading(await self._batched(text))
 
+    async def passages(self, texts: list[str]) -> tuple[Float32s, EncoderInfo]:
+        """float32 [texts, dim] for the texts of items, and what made them."""
+        vectors = await asyncio.to_thread(self._embedder.passages, texts)
+        return vectors, self._embedder.info
+
     async def _encode(self, texts: list[str]) -> list[Float32s]:
         since = time.perf_counter()
         vectors = list(await asyncio.to_thread(self._embedder.queries, texts))

@@ -47,9 +47,10 @@ def ingest_on_ray(
             progress=lambda done, size: told("embed", done, size),
         )
 
+    events = open_events(settings)
     return ingest(
         description,
-        Sources(open_objects(settings), open_events(settings), writer()),
+        Sources(open_objects(settings), events, writer(), events.items),
         embed=embedded,
         encoder=encoder_info(load),
         learning=settings.learning,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from llmrec_ray.cli import (
+    compact,
     consume,
     doctor,
     evaluate,
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("publish")(publish.publish)
+app.command("compact")(compact.compact)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.command("consume")(consume.consume)

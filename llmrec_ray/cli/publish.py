@@ -45,9 +45,10 @@ def publish(
             told("embed", len(texts), len(texts))
             return np.concatenate(parts)
 
+        events = open_events(settings)
         made = ingest(
             catalog,
-            Sources(open_objects(settings), open_events(settings), writer()),
+            Sources(open_objects(settings), events, writer(), events.items),
             embed=embed,
             encoder=embedder.info,
             learning=settings.learning,

@@ -89,7 +89,7 @@ class Served:
         newest = ask.past.events[-self._history :]
         state = fold(History(len(newest), newest), self._manifest.weights)
         vector = self._shard.gather(self._manifest.generation, state.events)
-        pull = Pull(state.events, vector, spoken=None, coverages=())
+        pull = Pull(state.events, (), vector, spoken=None, coverages=())
         return ScoreQuery(
             events=state.events,
             vector=vector,

@@ -27,6 +27,7 @@ from llmrec_ray.feedback.answers import (
     insert_answers,
     shown_of,
 )
+from llmrec_ray.feedback.items import SqlItemLog
 from llmrec_ray.feedback.reads import (
     AT_ONCE,
     EVENT,
@@ -74,6 +75,7 @@ class SqlEventStore:
         self._reader = database.reading(engine)
         self._ttl = timedelta(seconds=ttl_s)
         self._clock = clock
+        self.items = SqlItemLog(engine)
 
     def append(self, events: Sequence[Event]) -> Accepted:
         if not (rows := [event_row(event) for event in events]):

@@ -10,6 +10,9 @@
     erased_recommendations   ids of answers that an erasure took away, until they had expired
     readings          what an encoder read in a review's text: its vector (float32 bytes), its lean;
                       kept for each encoder, and erased with the event
+    live_items        the newest state of every item that was changed live, by its place (seq) in
+                      one order of changes; fields as JSON, the text vector as float32 bytes
+    item_sequence     one row: the last place given out, which writers of items lock
     schema_version    one row: which release's tables these are
 
 Times are microseconds since 1970 UTC, exact and ordered alike on both databases.
@@ -27,7 +30,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -110,6 +113,25 @@ readings = Table(
     Column("vector", LargeBinary, nullable=False),
     # The version that storing it made: a replay at an earlier one does without.
     Column("user_version", BigInteger, nullable=False),
+)
+
+live_items = Table(
+    "live_items",
+    metadata,
+    Column("item_id", _Key, primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False),
+    Column("title", Text),  # NULL: the item is deleted
+    Column("fields", Text),
+    Column("vector", LargeBinary),
+    Column("encoder", Text),
+)
+
+item_sequence = Table(
+    "item_sequence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
 )
 
 schema_version = Table(

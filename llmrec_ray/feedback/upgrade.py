@@ -11,6 +11,8 @@ from llmrec_ray.feedback.tables import (
     erased_recommendations,
     erasures,
     events,
+    item_sequence,
+    live_items,
     readings,
     recommendations,
     schema_version,
@@ -35,7 +37,7 @@ def upgrade(connection: Connection) -> None:
 
 
 def _replay_and_erasures(connection: Connection) -> None:
-    """Version 1 to 2.
+    """Version 1 to 2: what forgetting and replay need.
 
     Events of before have user version 0, which is in every history asked for by a later version;
     answers of before have no question, and cannot be replayed.
@@ -58,8 +60,15 @@ def _readings(connection: Connection) -> None:
     readings.create(connection)
 
 
+def _live_items(connection: Connection) -> None:
+    """Version 3 to 4: the log of live items."""
+    live_items.create(connection)
+    item_sequence.create(connection)
+
+
 _STEPS: Mapping[int, tuple[Callable[[Connection], None], ...]] = {
-    1: (_replay_and_erasures, _readings),
-    2: (_readings,),
+    1: (_replay_and_erasures, _readings, _live_items),
+    2: (_readings, _live_items),
+    3: (_live_items,),
 }
 """What brings tables of a version to this release's, in order."""

@@ -47,6 +47,25 @@ def activate(store: ObjectStore, generation: str, writer: str) -> Activation:
     return _append(store, writer, lambda: generation)
 
 
+def activate_next(
+    store: ObjectStore, generation: str, writer: str, before: Activation
+) -> Activation:
+    """Make a generation current right after `before`; `Conflict` where another came first."""
+    activation = Activation(
+        number=before.number + 1,
+        generation=generation,
+        writer=writer,
+        at=datetime.now(UTC),
+        token=uuid.uuid4().hex,
+    )
+    if _wrote(store, activation):
+        return activation
+    raise Conflict(
+        f"another generation was activated since {before.generation}, and stays current. Run this"
+        " again, to go on from that one."
+    )
+
+
 def rollback(store: ObjectStore, writer: str) -> Activation:
     """Make the generation current that was so before the current one; twice leads back again."""
     return _append(store, writer, lambda: _before_current(store))

@@ -65,6 +65,8 @@ class Draft:
     events: int
     trained_until: datetime | None
     validation_ndcg: float | None = None
+    passage: str | None = None
+    item_seq: int = 0
 
 
 def checked(draft: Draft) -> Draft:

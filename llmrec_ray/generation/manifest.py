@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmrec_ray.types import EventWeights, FieldKind, Mix
 
-FORMAT = 2
+FORMAT = 3
 
 ChannelKind = Literal["text", "taste", "neighbours", "popularity"]
 
@@ -74,6 +74,8 @@ class Manifest(Record):
     """One immutable generation.
 
     `text_mean` is the mean of its text vectors: what all items share says nothing of a taste.
+    `passage` is the template of the texts that were embedded; None before format 3, which did not
+    keep it. `item_seq`: the live changes of items up to this place of the log are in it.
     """
 
     format: Annotated[int, Field(ge=1)] = FORMAT
@@ -90,6 +92,8 @@ class Manifest(Record):
     events: int
     trained_until: datetime | None
     validation_ndcg: float | None = None
+    passage: str | None = None
+    item_seq: int = 0
 
     @property
     def taste_dim(self) -> int:

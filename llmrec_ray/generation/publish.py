@@ -25,7 +25,7 @@ from llmrec_ray.schemas import (
 )
 from llmrec_ray.storage.columns import coded, texts, vectors
 from llmrec_ray.storage.tables import put_table
-from llmrec_ray.types import Ints
+from llmrec_ray.types import Float64s, Ints
 
 ROWS_OF_A_SEGMENT = 65_536
 FEWEST_SEGMENTS = 8
@@ -192,6 +192,8 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         events=draft.events,
         trained_until=trained.astimezone(UTC) if trained else None,
         validation_ndcg=draft.validation_ndcg,
+        passage=draft.passage,
+        item_seq=draft.item_seq,
     )
     return unnamed.model_copy(update={"generation": _id(unnamed)})
 
@@ -199,8 +201,8 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
 def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
-    mean = vectors(text.table).mean(axis=0, dtype=np.float64)
-    return tuple(np.round(mean, MEAN_DIGITS).tolist())
+    mean: Float64s = np.round(vectors(text.table).mean(axis=0, dtype=np.float64), MEAN_DIGITS)
+    return tuple(float(value) for value in mean)
 
 
 def _id(manifest: Manifest) -> str:

@@ -95,9 +95,9 @@ def split(log: EventLog, weights: EventWeights, *, most_asks: int, seed: int) ->
             fresh.append(newcomer)
 
     for user in others.tolist():
-        ask(user, int(cuts[user]), np.arange(cuts[user], ends[user]), newcomer=False)
+        ask(user, int(cuts[user]), np.arange(int(cuts[user]), int(ends[user])), newcomer=False)
     for user in apart.tolist():
-        later = np.arange(starts[user] + max(KNOWN_OF_NEWCOMERS), ends[user])
+        later = np.arange(int(starts[user]) + max(KNOWN_OF_NEWCOMERS), int(ends[user]))
         for known in KNOWN_OF_NEWCOMERS:
             ask(user, int(starts[user]) + known, later, newcomer=True)
     kept = (np.arange(len(log.users)) < cuts[log.users]) & ~np.isin(log.users, apart)

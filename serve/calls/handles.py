@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from llmrec_ray.types import (
 )
 from serve.calls import questions
 from serve.calls.mailbox import Mailbox
-from serve.calls.questions import Question
+from serve.calls.questions import Question, Told
 
 A = TypeVar("A")
 
@@ -117,18 +117,22 @@ class ShardSearcher:
             return_exceptions=True,
         )
         answered: dict[int, A] = {}
+        positions: list[int] = []
         lost: list[Unavailable] = []
         for shard, reply in zip(asked, replies, strict=True):
             if isinstance(reply, Unavailable):
                 lost.append(reply)
             elif isinstance(reply, BaseException):
                 raise reply
+            elif isinstance(reply, Told):
+                answered[shard] = cast(A, reply.answer)
+                positions += [] if reply.delta_seq is None else [reply.delta_seq]
             else:
                 answered[shard] = reply
         total = len(self._shards)
         if len(lost) == total:
             raise _none_answers(lost)
-        return answered, Coverage(total - len(lost), total)
+        return answered, Coverage(total - len(lost), total, min(positions, default=None))
 
     def _require(self, answers: Mapping[int, object]) -> None:
         if not answers:

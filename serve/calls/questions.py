@@ -7,6 +7,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from llmrec_ray.errors import GenerationMissing, LLMRecError, Unavailable
+from llmrec_ray.shard import Shard
 from llmrec_ray.types import (
     Candidate,
     Float32s,
@@ -72,6 +73,14 @@ class Lookup(Question[Found]):
     item_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer, and up to where the shard had applied the item log when it gave it."""
+
+    answer: object
+    delta_seq: int | None
+
+
 class Answering(Protocol):
     """What a shard can do (`llmrec_ray.shard.Shard`)."""
 
@@ -86,6 +95,17 @@ class Answering(Protocol):
     ) -> Float64s: ...
 
     def lookup(self, generation: str, item_ids: Sequence[str]) -> Found: ...
+
+
+def answer_now(shard: Shard, questions: Sequence[Question[object]]) -> list[object]:
+    """Every answer from one state of the shard, each with its place in the item log."""
+    still = shard.still()
+    return [
+        found
+        if isinstance(found, LLMRecError)
+        else Told(found, still.position(question.generation))
+        for question, found in zip(questions, answer(still, questions), strict=True)
+    ]
 
 
 def answer(shard: Answering, questions: Sequence[Question[object]]) -> list[object]:

@@ -47,10 +47,14 @@ class CoverageAnswer(BaseModel):
 
 
 class RankedAnswer(BaseModel):
-    """Ranked items and what they were computed from."""
+    """Ranked items and what they were computed from.
+
+    `delta_seq`: every shard that answered had applied the live changes of items up to this one.
+    """
 
     recommendation_id: str
     generation: str
+    delta_seq: int
     user_version: int | None = None
     items: list[RecommendedAnswer]
     coverage: CoverageAnswer
@@ -66,10 +70,12 @@ class RecommendationsAnswer(RankedAnswer):
 class ReplayAnswer(BaseModel):
     """A stored answer, the same question answered again, and whether the items are the same.
 
-    `identical` compares ids, ranks, titles, scores and evidence, bit for bit.
+    `identical` compares ids, ranks, titles, scores and evidence, bit for bit; `reason` is there
+    where live items changed between the two.
     """
 
     identical: bool
+    reason: str | None = None
     stored: RankedAnswer
     again: RankedAnswer
     took_ms: float
@@ -192,6 +198,7 @@ def replay_answer(replay: Replay, *, took_ms: float) -> ReplayAnswer:
     """Both answers in full: evidence is there where it was asked for then."""
     return ReplayAnswer(
         identical=replay.identical,
+        reason=replay.reason,
         stored=_ranked(replay.stored, evidence=True),
         again=_ranked(replay.again, evidence=True),
         took_ms=took_ms,
@@ -202,6 +209,7 @@ def _ranked(found: Recommendations, *, evidence: bool) -> RankedAnswer:
     return RankedAnswer(
         recommendation_id=found.recommendation_id,
         generation=found.generation,
+        delta_seq=found.coverage.delta_seq or 0,
         user_version=found.user_version,
         items=[_recommended(item, evidence=evidence) for item in found.items],
         coverage=CoverageAnswer(

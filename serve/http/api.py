@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from llmrec_ray.api_keys import Keyring
+from llmrec_ray.live import LiveItems
 from llmrec_ray.recommender import Learned, Recommender
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.timing import running
@@ -24,6 +25,7 @@ from serve.http.bodies import path_id, reader, takes
 from serve.http.crowd import Crowd
 from serve.http.docs_page import DOCS_PAGE
 from serve.http.explaining import elapsed_ms, explain, told
+from serve.http.items import ItemRoutes
 from serve.http.middleware import Frame
 from serve.http.openapi import describe
 from serve.http.problems import Problem, documented
@@ -63,6 +65,7 @@ class Service:
     limits: LimitSettings
     keys: Keyring = field(default_factory=Keyring)
     meters: Meters = field(default_factory=LocalMeters)
+    items: LiveItems = field(kw_only=True)
 
 
 def create_app(
@@ -106,6 +109,11 @@ def create_app(
     read, write, admin = gate.router("read"), gate.router("write"), gate.router("admin")
     _recommendations(read, service)
     _items(read, service)
+    items = ItemRoutes(
+        service.recommender, service.items, service.limits, service.meters, service.view.serving
+    )
+    items.add_reads(read)
+    items.add_writes(write)
     _search(read, service)
     _events(write, service)
     _generations(admin, service)
@@ -181,17 +189,6 @@ def _recommendations(app: APIRouter, service: Service) -> None:
 def _items(app: APIRouter, service: Service) -> None:
     limits = service.limits
     in_path = path_id("item_id", limits)
-
-    @app.get(
-        "/v1/items/{item_id}",
-        summary="Look at one item",
-        responses=_ok(answers.ItemAnswer)
-        | documented("item_not_found", "invalid_input", *SEARCHING),
-    )
-    async def look(item_id: Annotated[str, Depends(in_path)]) -> Response:
-        generation, found = await service.recommender.item(item_id)
-        note(generation=generation, degraded=())
-        return _json(answers.item_answer(generation, found))
 
     @app.get(
         "/v1/items/{item_id}/similar",

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from llmrec_ray.settings import LimitSettings
-from serve.http import answers, messages
+from serve.http import answers, item_messages, messages
 from serve.http.limits import show_limits
 
 REF = "#/components/schemas/{model}"
@@ -29,6 +29,9 @@ def describe(app: FastAPI, limits: LimitSettings) -> None:
                     (messages.RecommendationsRequest, "validation"),
                     (messages.SearchRequest, "validation"),
                     (messages.EventsRequest, "validation"),
+                    (item_messages.ItemMessage, "validation"),
+                    (item_messages.ItemPatch, "validation"),
+                    (item_messages.ItemsRequest, "validation"),
                     (answers.ProblemAnswer, "serialization"),
                 ],
                 ref_template=REF,

@@ -30,6 +30,7 @@ _STATUS = {
     "erased": (410, "It was erased"),
     "conflict": (409, "Conflict"),
     "event_conflict": (409, "The event id was used with another body"),
+    "version_conflict": (412, "The item was changed meanwhile"),
     "not_replayable": (409, "What it was computed from is not at hand"),
     "encoder_mismatch": (409, "Made with another embedding model"),
     "generation_missing": (503, "The generation is being loaded"),

@@ -81,6 +81,12 @@ FRESHNESS = Metric(
     " begun later, by any replica, is computed with them.",
     SECONDS,
 )
+ITEMS = Metric(
+    "llmrec_items",
+    "counter",
+    ("outcome",),
+    "Live items by what became of the change: stored, deleted, unchanged.",
+)
 SHOWN_PENDING = Metric(
     "llmrec_shown_pending",
     "gauge",
@@ -110,6 +116,19 @@ SHARD_ITEMS = Metric(
     "gauge",
     ("generation",),
     "Items that a shard replica holds of a generation; 0 once it was dropped.",
+)
+SHARD_DELTA = Metric(
+    "llmrec_shard_delta_items",
+    "gauge",
+    ("generation",),
+    "Items of a shard replica that were changed or deleted since the generation was made.",
+)
+SHARD_DELTA_SEQ = Metric(
+    "llmrec_shard_delta_seq",
+    "gauge",
+    ("generation",),
+    "Up to where a shard replica has applied the log of live items; 0 once it dropped the"
+    " generation.",
 )
 SHARD_QUESTIONS = Metric(
     "llmrec_shard_call_questions",
@@ -173,8 +192,8 @@ FIRST_PIECE = Metric(
 
 METRICS = (
     *(REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, EXPLANATIONS, FALLBACKS, EVENTS),
-    *(FRESHNESS, SHOWN_PENDING, SHOWN_DROPPED, READY, WAITING),
-    *(SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS),
+    *(FRESHNESS, ITEMS, SHOWN_PENDING, SHOWN_DROPPED, READY, WAITING),
+    *(SHARD_ITEMS, SHARD_DELTA, SHARD_DELTA_SEQ, SHARD_QUESTIONS, SHARD_SECONDS),
     *(EMBED_TEXTS, EMBED_BATCH, EMBED_SECONDS),
     *(GENERATIONS, PIECES, UNFINISHED, FIRST_PIECE),
 )

@@ -16,7 +16,7 @@ from llmrec_ray.shard import Shard
 from llmrec_ray.types import Float32s, Reading
 from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher
 from serve.calls.mailbox import Mailbox, Send, Sharing
-from serve.calls.questions import Question, answer
+from serve.calls.questions import Question, answer_now
 from serve.http.answers import recommendations_answer
 from serve.http.messages import RecommendationsRequest
 
@@ -82,6 +82,6 @@ async def _recommender(
 
 def _asked(shard: Shard) -> Send:
     async def send(questions: Sequence[Question[object]]) -> list[object]:
-        return answer(shard, questions)
+        return answer_now(shard, questions)
 
     return send

@@ -8,8 +8,9 @@ from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.local_shards import LocalShards
 from llmrec_ray.recommender import Recommender
-from llmrec_ray.shard import LocalShards, Shard
+from llmrec_ray.shard import Shard
 from llmrec_ray.types import Float32s
 from tests.support.generations import FaultyStore
 from tests.support.naive import TEXT_DIM

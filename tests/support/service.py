@@ -1,7 +1,7 @@
 """The whole HTTP service in one process, of real parts that tests can break."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,8 @@ from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.item_log import PAGE, ItemChange, ItemWrite, Written
+from llmrec_ray.live import LiveItems
 from llmrec_ray.pipeline import Ingested, Sources, ingest
 from llmrec_ray.ports import EncoderInfo, EventStore, Generator, Prompt
 from llmrec_ray.recommender import Recommender
@@ -26,7 +28,8 @@ from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Float32s, Reading
 from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher
 from serve.calls.mailbox import Mailbox, Sharing
-from serve.calls.questions import Question, answer
+from serve.calls.passages import PoolPassages
+from serve.calls.questions import Question, answer_now
 from serve.generations import StoredGenerations
 from serve.http.api import Service, create_app
 from serve.observe.meters import LocalMeters
@@ -49,7 +52,7 @@ class Breakable:
             await asyncio.Event().wait()
         if self.lost:
             raise ConnectionError("the replica died")
-        return await asyncio.to_thread(answer, self.shard, questions)
+        return await asyncio.to_thread(answer_now, self.shard, questions)
 
     async def states(self) -> Told[ShardState]:
         return Told(0, []) if self.lost else Told(1, [ShardState(self.shard.held)])
@@ -69,6 +72,11 @@ class Model:
 
     async def read(self, text: str) -> Reading:
         return Sentiment(self.encoder).reading(await self.embed(text))
+
+    async def passages(self, texts: Sequence[str]) -> tuple[Float32s, EncoderInfo]:
+        if self.lost:
+            raise EmbedderUnavailable("no replica")
+        return self.encoder.passages(texts), self.encoder.info
 
     async def info(self) -> Told[EncoderInfo]:
         return Told(0, []) if self.lost else Told(1, [self.encoder.info])
@@ -103,6 +111,22 @@ class Events:
         return getattr(self.store, name)
 
 
+class Items:
+    """The item log of an event store that may be lost."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def write(self, changes: Sequence[ItemWrite], above: int = 0) -> list[Written]:
+        return self._events.items.write(changes, above)
+
+    def since(self, seq: int, limit: int = PAGE) -> list[ItemChange]:
+        return self._events.items.since(seq, limit)
+
+    def current(self, item_ids: Collection[str]) -> dict[str, ItemChange]:
+        return self._events.items.current(item_ids)
+
+
 @dataclass
 class House:
     """Everything behind the HTTP interface, and the interface itself."""
@@ -126,6 +150,11 @@ class House:
     def ingest(self) -> Ingested:
         """Publish and activate the catalogue anew."""
         return _ingest(self.folder, self.objects, self._event_store, self.model.encoder)
+
+    async def catch_up(self) -> None:
+        """What the shards' background tasks do to follow live items, once."""
+        for breakable in self.shards:
+            await asyncio.to_thread(breakable.shard.catch_up)
 
     async def take_up(self) -> None:
         """What the shards' and the ingress' background tasks do, once."""
@@ -156,7 +185,7 @@ def build_house(
     store = cast(EventStore, events)
     model = Model()
     made = _ingest(folder, objects, store, model.encoder)
-    group = [Breakable(Shard(objects, shard, shards)) for shard in range(shards)]
+    group = [Breakable(Shard(objects, shard, shards, Items(events))) for shard in range(shards)]
     pinned = Pinned()
     watch = Watch(
         Follower(objects),
@@ -172,15 +201,17 @@ def build_house(
     sharing = sharing or Sharing(deadline_s=5, shared=32, pending=100)
     shown = ShownLog(store, capacity=100)
     counted = LocalMeters()
+    searcher = ShardSearcher([Mailbox(breakable, sharing) for breakable in group])
     recommender = Recommender(
         generations=pinned,
-        searcher=ShardSearcher([Mailbox(breakable, sharing) for breakable in group]),
+        searcher=searcher,
         embedder=PoolEmbedder(model.embed, deadline_s=5, cached=10),
         reader=PoolReader(model.read, deadline_s=5),
         events=store,
         objects=objects,
         shown=shown,
         explainer=Explainer(generator, deadline_s=30, told=counted_explanations(counted)),
+        items=Items(events),
     )
     service = Service(
         recommender,
@@ -189,6 +220,9 @@ def build_house(
         limits or LimitSettings(),
         keys or Keyring(),
         counted,
+        items=LiveItems(
+            Items(events), pinned, searcher, PoolPassages(model.passages, deadline_s=5)
+        ),
     )
     app = create_app(service)
     return House(app, service, folder, objects, events, shown, group, model, watch, made, counted)
@@ -203,7 +237,7 @@ def _ingest(
 ) -> Ingested:
     return ingest(
         catalogue(folder),
-        Sources(objects, events, "test"),
+        Sources(objects, events, "test", cast(SqlEventStore, events).items),
         embed=encoder.passages,
         encoder=encoder.info,
         learning=LearningSettings(),

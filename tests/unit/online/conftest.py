@@ -1,7 +1,7 @@
 """The whole online half in one process, on real parts: folder store, SQLite, hashing encoder."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +17,13 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.live import LiveItems
+from llmrec_ray.local_shards import LocalShards
 from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
-from llmrec_ray.shard import LocalShards, Shard
+from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Event, EventType, Float32s, Reading
 from tests.support.films import catalogue
@@ -46,6 +49,9 @@ class Encoder:
         self.read_texts.append(text)
         return self.sentiment.reading(self.model.queries([text])[0])
 
+    async def passages(self, texts: Sequence[str]) -> tuple[Float32s, EncoderInfo]:
+        return self.model.passages(texts), self.model.info
+
 
 @dataclass
 class House:
@@ -60,6 +66,7 @@ class House:
     pinned: Pinned
     shown: ShownLog
     encoder: Encoder
+    live: LiveItems
 
     def did(
         self,
@@ -89,24 +96,28 @@ def stand_up(folder: Path, shards: int) -> House:
     events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
     manifest = Follower(objects).poll()
     assert manifest is not None
-    group = [Shard(objects, n, shards) for n in range(shards)]
+    group = [Shard(objects, n, shards, events.items) for n in range(shards)]
     for shard in group:
         shard.prepare(manifest)
     pinned = Pinned()
     pinned.offer(manifest, [frozenset(shard.held) for shard in group])
     shown = ShownLog(events, capacity=2_000)
-    encoder = Encoder()
+    searcher, encoder = LocalShards(group), Encoder()
     recommender = Recommender(
         generations=pinned,
-        searcher=LocalShards(group),
+        searcher=searcher,
         embedder=encoder,
         reader=encoder,
         events=events,
         objects=objects,
         shown=shown,
         explainer=Explainer(None, deadline_s=1, max_tokens=64, evidence=2),
+        items=events.items,
     )
-    return House(recommender, folder, events, objects, manifest, group, pinned, shown, encoder)
+    live = LiveItems(events.items, pinned, searcher, encoder)
+    return House(
+        recommender, folder, events, objects, manifest, group, pinned, shown, encoder, live
+    )
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +128,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = HashingEmbedder(dim=64)
     ingest(
         catalogue(folder),
-        Sources(FolderStore(folder / "objects"), events, "test"),
+        Sources(FolderStore(folder / "objects"), events, "test", events.items),
         embed=model.passages,
         encoder=model.info,
         learning=LearningSettings(),

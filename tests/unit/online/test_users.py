@@ -7,8 +7,8 @@ import pytest
 from llmrec_ray.errors import EventStoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore
 from llmrec_ray.feedback.rows import user_key
+from llmrec_ray.local_shards import LocalShards
 from llmrec_ray.ports import History
-from llmrec_ray.shard import LocalShards
 from llmrec_ray.types import Reading
 from llmrec_ray.users import Users
 from tests.unit.online.conftest import House

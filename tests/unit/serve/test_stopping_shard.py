@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.storage.local import FolderStore
-from serve.shards import ShardReplica
+from serve.shards import Place, ShardReplica
 
 
 async def started(folder: Path) -> ShardReplica:
     replica = ShardReplica.__new__(ShardReplica)
-    await ShardReplica.__init__(replica, lambda: FolderStore(folder), 0, 1, 0.001)
+    events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
+    place = Place(shard=0, shards=1, poll_s=0.001, items_poll_s=0.001)
+    await ShardReplica.__init__(replica, lambda: FolderStore(folder), lambda: events.items, place)
     return replica
 
 

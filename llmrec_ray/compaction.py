@@ -1,0 +1,194 @@
+"""Live items in the log in, a new generation with them in it out: what `llmrec compact` does.
+
+Nothing is trained or embedded anew: a changed item keeps its learned vectors, popularity and
+neighbours, a new one has none until the next training. The log is only read, the generation is
+content-addressed, and activations are written once: after a crash at any point it is run again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from llmrec_ray.catalog.text import item_passage
+from llmrec_ray.errors import EncoderMismatch, GenerationNotFound
+from llmrec_ray.generation.activation import Activation, activate_next, current
+from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft
+from llmrec_ray.generation.manifest import Channel, Manifest
+from llmrec_ray.generation.publish import publish
+from llmrec_ray.generation.published import load_manifest, read_object
+from llmrec_ray.item_log import ItemChange, ItemLog, read_since
+from llmrec_ray.item_rows import folded
+from llmrec_ray.ports import EncoderInfo, ObjectStore
+from llmrec_ray.schemas import (
+    CONTEXT,
+    ITEM_ID,
+    NEIGHBOURS_SCHEMA,
+    POPULARITY,
+    ROW,
+    SOURCE,
+    TARGET,
+    TARGET_VECTOR,
+    WEIGHT,
+)
+from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_column, wholes
+from llmrec_ray.types import Float32s, Ints
+
+Embed = Callable[[Sequence[str]], Float32s]
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The new generation, and how many items were put into it and taken out."""
+
+    manifest: Manifest
+    activation: Activation
+    stored: int
+    deleted: int
+
+
+def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Compacted | None:
+    """Fold what the log has since the current generation into a new one; None: nothing to fold.
+
+    `embed` is called for items whose vectors another encoder made than the generation's, and must
+    be the generation's. Raises `Conflict` where another generation was activated meanwhile.
+    """
+    active = current(objects)
+    if active is None:
+        raise GenerationNotFound(
+            "no generation is active, so there is nothing to fold into. Publish a catalogue first."
+        )
+    manifest = load_manifest(objects, active.generation)
+    changes, position = read_since(log, manifest.item_seq)
+    if not changes:
+        return None
+    draft = _draft(objects, manifest, changes, _vectors(manifest, changes, embed), position)
+    made = publish(objects, draft)
+    activation = activate_next(objects, made.generation, writer, active)
+    deleted = sum(change.item is None for change in changes.values())
+    return Compacted(made, activation, len(changes) - deleted, deleted)
+
+
+def _vectors(
+    manifest: Manifest, changes: Mapping[str, ItemChange], embed: Embed
+) -> dict[str, Float32s]:
+    """The text vectors of the live items, all by the generation's encoder."""
+    encoder = manifest.encoder
+    live = {item_id: change for item_id, change in changes.items() if change.item is not None}
+    found = {
+        item_id: np.frombuffer(change.vector, np.float32)
+        for item_id, change in live.items()
+        if change.encoder == encoder.hash
+    }
+    strange = [change.item for change in live.values() if change.item_id not in found]
+    if not strange:
+        return found
+    if manifest.passage is None:
+        raise EncoderMismatch(
+            f"{len(strange)} live items were embedded by another model, and generation"
+            f" {manifest.generation} does not say how their texts are made. Publish the catalogue"
+            " again: that embeds them anew."
+        )
+    passage = manifest.passage
+    made = embed([item_passage(item, passage) for item in strange if item is not None])
+    return found | {
+        item.item_id: vector for item, vector in zip(strange, made, strict=True) if item is not None
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where rows come from: int64, the row in the generation or -1; `ids` of the new rows."""
+
+    ids: list[str]
+    rows: Ints
+
+    def take(self, values: Float32s) -> Float32s:
+        """The generation's values by new row; zeros where it has none."""
+        taken = np.zeros((len(self.rows), *values.shape[1:]), np.float32)
+        taken[self.rows >= 0] = values[self.rows[self.rows >= 0]]
+        return taken
+
+
+def _draft(
+    objects: ObjectStore,
+    manifest: Manifest,
+    changes: Mapping[str, ItemChange],
+    live: Mapping[str, Float32s],
+    position: int,
+) -> Draft:
+    before = _joined(objects, manifest, ITEMS)
+    items = folded(before, changes)
+    ids = texts(items, ITEM_ID)
+    place = {item_id: row for row, item_id in enumerate(texts(before, ITEM_ID))}
+    places = _Places(ids, np.array([place.get(item_id, -1) for item_id in ids], np.int64))
+    return Draft(
+        items=items,
+        fields=manifest.fields,
+        channels=tuple(
+            ChannelTable(each.name, each.kind, _channel(objects, manifest, each, places, live))
+            for each in manifest.channels
+        ),
+        encoder=EncoderInfo(manifest.encoder.name, manifest.encoder.hash, manifest.encoder.dim),
+        weights=manifest.weights,
+        mix=manifest.mix,
+        events=manifest.events,
+        trained_until=manifest.trained_until,
+        validation_ndcg=manifest.validation_ndcg,
+        passage=manifest.passage,
+        item_seq=position,
+    )
+
+
+def _channel(
+    objects: ObjectStore,
+    manifest: Manifest,
+    channel: Channel,
+    places: _Places,
+    live: Mapping[str, Float32s],
+) -> pa.Table:
+    """The channel's table, a row for each of the new rows."""
+    if channel.kind == "neighbours":
+        return _neighbours(objects, manifest, channel.name, frozenset(places.ids))
+    table = _joined(objects, manifest, channel.name)
+    match channel.kind:
+        case "text":
+            made = places.take(vectors(table))
+            for row, item_id in enumerate(places.ids):
+                if item_id in live:
+                    made[row] = live[item_id]
+            columns = [vectors_column(made)]
+        case "taste":
+            columns = [
+                vectors_column(places.take(vectors(table, name)))
+                for name in (CONTEXT, TARGET_VECTOR)
+            ]
+        case "popularity":
+            values = numbers(table, POPULARITY).astype(np.float32)
+            columns = [pa.array(places.take(values))]
+    return pa.table(columns, schema=table.schema)
+
+
+def _joined(objects: ObjectStore, manifest: Manifest, name: str) -> pa.Table:
+    """One object of every segment, in their order."""
+    return pa.concat_tables(
+        [read_object(objects, segment.objects[name]) for segment in manifest.segments]
+    )
+
+
+def _neighbours(
+    objects: ObjectStore, manifest: Manifest, name: str, ids: frozenset[str]
+) -> pa.Table:
+    """The pairs whose target is still an item, named by its id again."""
+    parts: list[pa.Table] = []
+    for segment in manifest.segments:
+        table = read_object(objects, segment.objects[name])
+        named = np.array(texts(read_object(objects, segment.objects[ITEMS]), ITEM_ID), np.object_)
+        stays = np.array([item_id in ids for item_id in named], np.bool_)
+        rows = wholes(table, ROW)
+        kept = table.take(np.flatnonzero(stays[rows]))
+        targets = pa.array(named[wholes(kept, ROW)].tolist(), pa.string())
+        named_pairs = kept.set_column(1, TARGET, targets).select([SOURCE, TARGET, WEIGHT])
+        parts.append(named_pairs.cast(NEIGHBOURS_SCHEMA))
+    return pa.concat_tables(parts)
