@@ -242,8 +242,11 @@ class CatalogDescription(Source):
         return self
 
 
-def load_description(path: Path) -> CatalogDescription:
-    """The description in a YAML file; raises `InvalidCatalog` with file, field and remedy."""
+def load_description(path: Path, folder: Path | None = None) -> CatalogDescription:
+    """The description in a YAML file; its paths start in `folder`, or else in the file's own.
+
+    Raises `InvalidCatalog` with file, field and remedy.
+    """
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
@@ -253,7 +256,9 @@ def load_description(path: Path) -> CatalogDescription:
     if not isinstance(document, dict):
         raise InvalidCatalog(f"{path} holds no catalogue description. {_FILE_HELP}", file=str(path))
     try:
-        return CatalogDescription.model_validate(document, context={"folder": path.parent})
+        return CatalogDescription.model_validate(
+            document, context={"folder": folder or path.parent}
+        )
     except ValidationError as cause:
         raise _named_error(path, cause) from cause
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import doctor, events, generations, keys, publish, settings, users
+from llmrec_ray.cli import doctor, evaluate, events, generations, keys, publish, settings, users
 from llmrec_ray.errors import LLMRecError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("publish")(publish.publish)
 app.command("doctor")(doctor.doctor)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(generations.app, name="generations")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="users")
