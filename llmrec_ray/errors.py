@@ -12,7 +12,8 @@
     │   └── Erased                 erased                 it was there, and was forgotten
     ├── Conflict                   conflict
     │   ├── EventConflict          event_conflict         the same event id with another body
-    │   └── NotReplayable          not_replayable         what it was computed from is not at hand
+    │   ├── NotReplayable          not_replayable         what it was computed from is not at hand
+    │   └── WorseGeneration        worse_generation       training made a worse one
     ├── EncoderMismatch            encoder_mismatch       a generation of another embedding model
     ├── Corrupt                    corrupt                an object does not match its checksum
     ├── GenerationMissing          generation_missing     a shard does not hold the generation
@@ -120,6 +121,12 @@ class NotReplayable(Conflict):
     """A stored recommendation cannot be computed again: its generation or its question is away."""
 
     code = "not_replayable"
+
+
+class WorseGeneration(Conflict):
+    """A candidate ranks later events worse than the live generation."""
+
+    code = "worse_generation"
 
 
 class EncoderMismatch(LLMRecError):

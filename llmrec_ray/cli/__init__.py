@@ -1,7 +1,8 @@
 """The command line: arguments in; tables, JSON and exit codes out.
 
-0: done. 1: a clear error, one line on stderr that ends with what to do. 2: wrong usage. A command
-is one function in the module of its group; a new group is one more `add_typer` here.
+0: done. 1: a clear error, one line on stderr that ends with what to do. 2: wrong usage.
+3: `llmrec train` made a worse generation and did not publish it. A command is one function in the
+module of its group; a new group is one more `add_typer` here.
 """
 
 import sys
@@ -9,8 +10,18 @@ from collections.abc import Sequence
 
 import typer
 
-from llmrec_ray.cli import doctor, evaluate, events, generations, keys, publish, settings, users
-from llmrec_ray.errors import LLMRecError
+from llmrec_ray.cli import (
+    doctor,
+    evaluate,
+    events,
+    generations,
+    keys,
+    publish,
+    settings,
+    train,
+    users,
+)
+from llmrec_ray.errors import LLMRecError, WorseGeneration
 
 app = typer.Typer(
     name="llmrec",
@@ -20,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("publish")(publish.publish)
+app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(generations.app, name="generations")
@@ -38,4 +50,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("error:", *str(error).split(), style="red", markup=False)
-        sys.exit(1)
+        sys.exit(3 if isinstance(error, WorseGeneration) else 1)
