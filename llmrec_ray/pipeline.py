@@ -125,7 +125,7 @@ def learn(
     trained = train(
         log,
         _content(cleaned, vectors),
-        _start(learning),
+        starting_knobs(learning),
         sizes=_sizes(learning),
         budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),
         spread=spread,
@@ -151,7 +151,8 @@ def learn(
     )
 
 
-def _start(learning: LearningSettings) -> Knobs:
+def starting_knobs(learning: LearningSettings) -> Knobs:
+    """What the search for knobs starts from."""
     weights = EventWeights(
         learning.event_weights,
         learning.rating_scale,

@@ -56,7 +56,7 @@ def train(  # noqa: PLR0917 typer makes options of them
             source = opened.enter_context(open_events(settings))
         else:
             source = file_events(description_of(catalog, events), trainer.ids, rejected)
-            console.print(source.report, style="dim", markup=False)
+            console.print(str(source.report), style="dim", markup=False)
         made = retrain(
             trainer,
             objects,

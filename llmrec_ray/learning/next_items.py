@@ -115,7 +115,16 @@ def _among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:
 
 
 def _solved(inner: Float32s, wanted: Float32s) -> Float32s:
+    """Solve in place where float32 is precise enough, else in float64, a part of columns a time."""
     if not len(inner):
         return wanted
-    factor = sl.cho_factor(inner, overwrite_a=True, check_finite=False)
-    return sl.cho_solve(factor, wanted, overwrite_b=True, check_finite=False)
+    try:
+        factor = sl.cho_factor(inner, check_finite=False)
+        return sl.cho_solve(factor, wanted, overwrite_b=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        exact = sl.cho_factor(inner.astype(np.float64), check_finite=False)
+    step = max(1, BLOCK_NUMBERS // (2 * len(inner)))
+    for start in range(0, wanted.shape[1], step):
+        part = slice(start, start + step)
+        wanted[:, part] = sl.cho_solve(exact, wanted[:, part], check_finite=False)
+    return wanted
