@@ -8,20 +8,19 @@ object each, is not part of what is measured. The large steps run as Ray tasks o
 import argparse
 import json
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import ray
 import scipy.sparse as sp
 
+from benchmarks.meter import Meter
+from benchmarks.planted import Held, Size, held_out, planted
 from llmrec_ray.evaluation.peers import cosines
+from llmrec_ray.learning.blocks import Spread
 from llmrec_ray.learning.interactions import EventLog, interactions, popularity
 from llmrec_ray.learning.moments import moments
 from llmrec_ray.learning.next_items import solve
@@ -30,33 +29,15 @@ from llmrec_ray.learning.tuning import Budget, Knobs, tune
 from llmrec_ray.metrics import hits, ndcg, sizes
 from llmrec_ray.pipeline import starting_knobs
 from llmrec_ray.settings import LearningSettings
-from llmrec_ray.types import Float32s, Float64s, Ints
+from llmrec_ray.types import Float32s, Float64s
 from serve.learning import on_ray
 
 OUT = Path("benchmarks/results/learning_scale.json")
 PLOT = Path("docs/learning-scale.svg")
 STORE_BYTES = 6 * 2**30
 CPUS = 2
-CLUSTER_ITEMS = 200
-CLUSTERS_A_USER = 3
-STRAYS = 0.2
-ZIPF = 1.0
-LENGTH_SPREAD = 0.8
-LONGEST = 500
 TEXT_DIM = 32
 ASKED = 1_000
-GIB = 2.0**30
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much is learned from."""
-
-    items: int
-    users: int
-    events: int
-
-
 SIZES = (
     Size(10_000, 10_000, 200_000),
     Size(30_000, 100_000, 2_000_000),
@@ -64,125 +45,6 @@ SIZES = (
 )
 QUALITY_EVENTS = 2_000_000
 """Quality is looked at up to this size: peers hold whole item-item matrices."""
-
-
-@dataclass
-class Stage:
-    """What one step took; memory is that of all processes, shared pages counted once."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_gib: float
-
-
-# ── events ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def planted(size: Size, seed: int) -> EventLog:
-    """Likes of users who keep to a few clusters of items, and stray now and then."""
-    random = np.random.default_rng(seed)
-    lengths = random.lognormal(0.0, LENGTH_SPREAD, size.users)
-    counts = np.clip(np.round(lengths * size.events / lengths.sum()), 2, LONGEST).astype(np.int64)
-    users = np.repeat(np.arange(size.users), counts)
-    clusters = max(1, size.items // CLUSTER_ITEMS)
-    ranks = np.arange(1, size.items // clusters + 1)
-    law = np.cumsum(ranks**-ZIPF)
-    rank = np.searchsorted(law, random.random(len(users)) * law[-1])
-    theirs = random.integers(clusters, size=(size.users, CLUSTERS_A_USER))
-    cluster = theirs[users, random.integers(CLUSTERS_A_USER, size=len(users))]
-    strayed = random.random(len(users)) < STRAYS
-    cluster[strayed] = random.integers(clusters, size=int(strayed.sum()))
-    return EventLog(
-        users,
-        rank * clusters + cluster,
-        np.zeros(len(users), np.int64),
-        (("like", None),),
-        size.users,
-        size.items,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A log without the last event of some users, and these events' items: what comes next."""
-
-    log: EventLog
-    users: Ints
-    wanted: Ints
-
-
-def held_out(log: EventLog, seed: int) -> Held:
-    """The last event of users drawn at random, where its item is new to them."""
-    last = np.cumsum(np.bincount(log.users, minlength=log.user_count)) - 1
-    drawn = np.random.default_rng(seed).permutation(log.user_count)[:ASKED]
-    starts = np.concatenate([[0], last + 1])
-    new = [u for u in drawn if log.items[last[u]] not in log.items[starts[u] : last[u]]]
-    users = np.sort(np.array(new, np.int64))
-    kept = np.ones(len(log.users), np.bool_)
-    kept[last[users]] = False
-    return Held(log.of(kept), users, log.items[last[users]])
-
-
-# ── what a step takes ────────────────────────────────────────────────────────────────────────────
-
-
-class Meter:
-    """Looks at memory ten times a second; `stage` is the only thing to call."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, Stage] = {}
-        self._own = psutil.Process()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        done = threading.Event()
-        peak = [0.0]
-
-        def watch() -> None:
-            while True:
-                peak[0] = max(peak[0], self._memory())
-                if done.wait(0.1):
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        cpu, start = self._cpu(), time.perf_counter()
-        watcher.start()
-        try:
-            yield
-        finally:
-            seconds = time.perf_counter() - start
-            done.set()
-            watcher.join()
-        self.stages[name] = Stage(seconds, self._cpu() - cpu, peak[0] / GIB)
-        print(f"  {name:<13} {seconds:8.1f} s  {peak[0] / GIB:6.2f} GiB", flush=True)
-
-    def _processes(self) -> list[psutil.Process]:
-        return [self._own, *self._own.children(recursive=True)]
-
-    def _memory(self) -> float:
-        """The proportional set size of this process and all below it, bytes."""
-        total = 0
-        for process in self._processes():
-            try:
-                rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii")
-            except OSError:
-                continue  # it has ended
-            total += sum(
-                int(line.split()[1]) * 1024
-                for line in rollup.splitlines()
-                if line.startswith("Pss:")
-            )
-        return total
-
-    def _cpu(self) -> float:
-        total = 0.0
-        for process in self._processes():
-            try:
-                times = process.cpu_times()
-            except psutil.Error:
-                continue
-            total += times.user + times.system
-        return total
 
 
 # ── training, as `learning.train` does it ────────────────────────────────────────────────────────
@@ -200,7 +62,13 @@ class Model:
     pairs: int
 
 
-def trained(log: EventLog, text: Float32s, settings: LearningSettings, meter: Meter) -> Model:
+def trained(
+    log: EventLog,
+    text: Float32s,
+    settings: LearningSettings,
+    meter: Meter,
+    spread: Spread = on_ray,
+) -> Model:
     """Every step, metered."""
     start = starting_knobs(settings)
     budget = Budget(maps=0, mixes=0, asks=settings.tune_asks, seed=settings.seed)
@@ -211,7 +79,7 @@ def trained(log: EventLog, text: Float32s, settings: LearningSettings, meter: Me
         popular = popularity(data)
     with meter.stage("moments"):
         recency = knobs.weights.recency
-        found = moments(data, recency=recency, window=settings.window, spread=on_ray)
+        found = moments(data, recency=recency, window=settings.window, spread=spread)
     with meter.stage("solve"):
         model = solve(found, knobs.ridge)
     pairs = found.past.nnz + found.next.nnz
@@ -221,7 +89,7 @@ def trained(log: EventLog, text: Float32s, settings: LearningSettings, meter: Me
     del found
     with meter.stage("neighbours"):
         most, support = settings.neighbours, settings.min_support
-        lists = missed(data, model, learned, most=most, min_support=support, spread=on_ray)
+        lists = missed(data, model, learned, most=most, min_support=support, spread=spread)
     shape = (log.item_count, log.item_count)
     weights = sp.csr_matrix((lists.weights, (lists.sources, lists.targets)), shape=shape)
     return Model(knobs, weights, learned.context, learned.target, popular, pairs)
@@ -276,7 +144,7 @@ def quality(scores: Float64s, held: Held) -> float:
 def measured(size: Size, seed: int) -> dict[str, Any]:
     """One size: its stages, and NDCG@10 beside peers where they fit."""
     print(f"{size.users:,} users × {size.items:,} items, about {size.events:,} events")
-    held = held_out(planted(size, seed), seed)
+    held = held_out(planted(size, seed), ASKED, seed)
     text = np.random.default_rng(seed).normal(size=(size.items, TEXT_DIM)).astype(np.float32)
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     meter = Meter()
@@ -346,7 +214,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.learning_scale", description=__doc__
     )
-    parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many, smallest first")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="*",
+        choices=range(1, len(SIZES) + 1),
+        help="run these alone, 1 the smallest, and keep the others of the report",
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--plot", type=Path, default=PLOT)
     parser.add_argument("--seed", type=int, default=13)
@@ -358,20 +232,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         include_dashboard=False,
         log_to_driver=False,
     )
-    runs: list[dict[str, Any]] = []
+    runs = recorded(chosen.out) if chosen.sizes else {}
     try:
-        for size in SIZES[: chosen.sizes]:
-            runs.append(measured(size, chosen.seed))
+        for number in chosen.sizes or range(1, len(SIZES) + 1):
+            size = SIZES[number - 1]
+            runs[size.users] = measured(size, chosen.seed)
             write(runs, chosen.seed, chosen.out)
     finally:
         ray.shutdown()
-    draw(runs, chosen.plot)
-    print(json.dumps(ratios(runs), indent=2))
+    inner = [runs[users] for users in sorted(runs)]
+    draw(inner, chosen.plot)
+    print(json.dumps(ratios(inner), indent=2))
     return 0
 
 
-def write(runs: Sequence[dict[str, Any]], seed: int, to: Path) -> None:
+def recorded(report: Path) -> dict[int, dict[str, Any]]:
+    """The runs of an earlier report, by users."""
+    if not report.exists():
+        return {}
+    return {run["users"]: run for run in json.loads(report.read_text("utf-8"))["runs"]}
+
+
+def write(by_users: Mapping[int, dict[str, Any]], seed: int, to: Path) -> None:
     """The report of what was run so far."""
+    runs = [by_users[users] for users in sorted(by_users)]
     report = {
         "seed": seed,
         "cpus": CPUS,

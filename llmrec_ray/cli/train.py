@@ -1,14 +1,11 @@
 """`llmrec train`: from stored events, or files of them, to a generation that is no worse."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from llmrec_ray.cli.shared import SettingsFile, description_of, settings_of, writer
-
-if TYPE_CHECKING:
-    from llmrec_ray.evaluation.retrain import Retrained
 
 Catalog = Annotated[
     Path | None,
@@ -41,7 +38,7 @@ def train(  # noqa: PLR0917 typer makes options of them
     from rich.console import Console
 
     from llmrec_ray.evaluation.past_events import file_events
-    from llmrec_ray.evaluation.retrain import STEPS, Trainer, live_generation, retrain
+    from llmrec_ray.evaluation.retrain import STEPS, Trainer, live_generation, retrain, summary
     from llmrec_ray.parts import open_events, open_objects
 
     if events is not None and catalog is None:
@@ -66,19 +63,4 @@ def train(  # noqa: PLR0917 typer makes options of them
             activated=activate,
             told=lambda step: console.print(STEPS[step], style="dim"),
         )
-    typer.echo(_summary(made))
-
-
-def _summary(made: "Retrained") -> str:
-    from llmrec_ray.evaluation.retrain import described
-
-    manifest, activation = made.manifest, made.activation
-    state = f"current since activation {activation.number}" if activation else "not activated"
-    counts = f"{manifest.items:,} items, {manifest.events:,} events"
-    compared = described(made.comparison)
-    return "\n".join(
-        [
-            compared[0].upper() + compared[1:],
-            f"Generation {manifest.generation}: {counts}, {state}.",
-        ]
-    )
+    typer.echo(summary(made))

@@ -3,7 +3,7 @@
 Items, their text vectors and the encoder are those of the live generation: nothing is embedded.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,7 @@ from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.columns import texts
 from llmrec_ray.storage.local import FolderStore
-from llmrec_ray.types import Float32s, Float64s
+from llmrec_ray.types import FieldKind, Float32s, Float64s
 
 FEWEST_USERS = 50
 """With fewer users a difference would be noise, and a comparison is left out."""
@@ -208,8 +208,18 @@ def described(found: Comparison) -> str:
     )
 
 
+def summary(made: Retrained) -> str:
+    """What came of it, for people."""
+    manifest, activation = made.manifest, made.activation
+    state = f"current since activation {activation.number}" if activation else "not activated"
+    counts = f"{manifest.items:,} items, {manifest.events:,} events"
+    compared = described(made.comparison)
+    first = compared[0].upper() + compared[1:]
+    return f"{first}\nGeneration {manifest.generation}: {counts}, {state}."
+
+
 @contextmanager
-def _stored(draft: Draft) -> Iterator[tuple[ObjectStore, Manifest]]:
+def _stored(draft: Draft) -> Generator[tuple[ObjectStore, Manifest]]:
     """A draft published where nobody looks."""
     with TemporaryDirectory(prefix="llmrec-train-") as folder:
         store = FolderStore(Path(folder))
@@ -218,7 +228,7 @@ def _stored(draft: Draft) -> Iterator[tuple[ObjectStore, Manifest]]:
 
 def _catalog(objects: ObjectStore, live: Manifest) -> tuple[Cleaned, Float32s]:
     known = contents(objects, live)
-    kinds = {name: spec.kind for name, spec in live.fields.items()}
+    kinds: dict[str, FieldKind] = {name: spec.kind for name, spec in live.fields.items()}
     scales = {
         name: NumberScale(**spec.scale.model_dump())
         for name, spec in live.fields.items()

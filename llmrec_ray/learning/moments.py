@@ -73,10 +73,13 @@ def moments(data: Interactions, *, recency: float, window: int, spread: Spread =
     common = indexed(data, recency=recency, window=window)
     pairs = np.diff(common.starts) * (2.0 * common.reach + 1)
     made = list(spread(rows_of, common, blocks_of(pairs, AT_ONCE)))
-    empty = sp.csr_matrix((0, data.item_count), dtype=np.float32)
-    past = sp.csr_matrix(sp.vstack([empty, *(block.past for block in made)]))
-    following = sp.csr_matrix(sp.vstack([empty, *(block.next for block in made)]))
+    past = _stacked([block.past for block in made], data.item_count)
+    following = _stacked([block.next for block in made], data.item_count)
     return Moments(sp.csr_matrix(past.maximum(past.T)), following)
+
+
+def _stacked(blocks: list[sp.csr_matrix], items: int) -> sp.csr_matrix:
+    return sp.csr_matrix(sp.vstack(blocks) if blocks else sp.csr_matrix((0, items)))
 
 
 def indexed(data: Interactions, *, recency: float, window: int) -> Indexed:

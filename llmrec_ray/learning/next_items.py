@@ -107,7 +107,7 @@ def penalty_of(diagonal: Float64s, ridge: float) -> float:
 
 def _entries(matrix: sp.csr_matrix, row: int) -> tuple[Ints, Float32s]:
     span = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
-    return matrix.indices[span], matrix.data[span]
+    return matrix.indices[span].astype(np.int64), matrix.data[span]
 
 
 def _among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:

@@ -147,8 +147,9 @@ def _largest_of(
 def _row(matrix: sp.csr_matrix, row: int) -> tuple[Ints, Float32s]:
     """A row's columns in order, and its values."""
     span = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
-    order = np.argsort(matrix.indices[span])
-    return matrix.indices[span][order], matrix.data[span][order]
+    columns = matrix.indices[span].astype(np.int64)
+    order = np.argsort(columns)
+    return columns[order], matrix.data[span][order]
 
 
 def _liked(data: Interactions, codes: Ints) -> sp.csr_matrix:

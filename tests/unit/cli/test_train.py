@@ -1,4 +1,4 @@
-"""`llmrec train`: stored events or a file become the current generation, or an exit code says why."""
+"""`llmrec train`: events become the current generation, or an exit code says why not."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from tests.support.training import Live, live
 SETTINGS = """
 object_store: {{url: 'file://{folder}/objects'}}
 event_store: {{url: 'sqlite:///{folder}/events.db'}}
-learning: {{tune_maps: 0, tune_mixes: 0, taste_dim: 8, event_weights: {{like: {like}, rating: 1.0}}}}
+learning:
+  {{tune_maps: 0, tune_mixes: 0, taste_dim: 8, event_weights: {{like: {like}, rating: 1.0}}}}
 """
 
 
@@ -94,8 +95,7 @@ def test_a_description_without_events_is_refused_with_the_remedy(
     assert generation(now) == now.manifest.generation
 
 
-def test_without_a_generation_the_remedy_is_named(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("folder")
+def test_without_a_generation_the_remedy_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert train() == 1
     assert "llmrec publish" in capsys.readouterr().err

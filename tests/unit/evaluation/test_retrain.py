@@ -99,13 +99,14 @@ def test_only_events_after_the_live_training_are_asked_for(now: Live) -> None:
     trainer = Trainer(now.objects, now.manifest, QUICK, history=500)
     found = newer(now.events, now.manifest.trained_until, trainer.ids, seed=1)
     assert now.manifest.trained_until == HALF
-    assert found.cut == HALF + timedelta(hours=LIKES // 4)
+    cut = HALF + timedelta(hours=LIKES // 4)
+    assert found.cut == cut
     assert found.events == len(now.events.events) // 2
-    later = {(e.user_id, e.item_id) for e in now.events.events if e.time > found.cut}
+    later = {(e.user_id, e.item_id) for e in now.events.events if e.time > cut}
     asked = {(ask.past.user_id, trainer.ids[code]) for ask in found.asks for code in ask.targets}
     assert asked == later
     for ask in found.asks:
-        assert max(event.time for event in ask.past.events) <= found.cut
+        assert max(event.time for event in ask.past.events) <= cut
 
 
 def test_dislikes_and_items_that_a_user_had_are_not_asked_for(now: Live) -> None:
