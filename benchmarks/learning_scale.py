@@ -79,7 +79,9 @@ def trained(
         popular = popularity(data)
     with meter.stage("moments"):
         recency = knobs.weights.recency
-        found = moments(data, recency=recency, window=settings.window, spread=spread)
+        found = moments(
+            data, recency=recency, window=settings.window, company=knobs.company, spread=spread
+        )
     with meter.stage("solve"):
         model = solve(found, knobs.ridge)
     pairs = found.past.nnz + found.next.nnz

@@ -4,6 +4,7 @@ A catalogue description comes in; a published generation, current if asked for, 
 vectors are made (in this process, on a Ray cluster) is the caller's choice: `embed` is a function.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,10 +33,12 @@ from llmrec_ray.learning.interactions import event_log
 from llmrec_ray.learning.train import Content, Sizes, train
 from llmrec_ray.learning.tuning import Budget, Knobs
 from llmrec_ray.ports import EncoderInfo, EventStore, ObjectStore
-from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID
+from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, TITLE
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import Event, EventWeights, Float32s, Float64s, Mix
+
+WORD = re.compile(r"\w\w+")
 
 Embed = Callable[[Sequence[str]], Float32s]
 Progress = Callable[[str, int, int], None]
@@ -168,7 +171,7 @@ def starting_knobs(learning: LearningSettings) -> Knobs:
         prior_fade=learning.prior_fade,
         query=learning.mix_query,
     )
-    return Knobs(weights, mix, learning.ridge)
+    return Knobs(weights, mix, learning.ridge, learning.company)
 
 
 def _sizes(learning: LearningSettings) -> Sizes:
@@ -182,19 +185,23 @@ def _sizes(learning: LearningSettings) -> Sizes:
 
 
 def _content(cleaned: Cleaned, vectors: Float32s) -> Content:
-    """Tags carry their field's name; numbers are deviations from the field's mean."""
+    """Tags carry their field's name; words are those of the title and of text fields."""
     tags: list[list[str]] = [[] for _ in range(cleaned.items.num_rows)]
+    words = [WORD.findall(title.lower()) for title in texts(cleaned.items, TITLE)]
     numbers: list[Float64s] = []
     for name, kind in cleaned.fields.items():
         column = cleaned.items.column(FIELD_PREFIX + name)
         if kind == "tags":
             for of_item, values in zip(tags, column.to_pylist(), strict=True):
                 of_item += [f"{name}:{value}" for value in values or ()]
+        elif kind == "text":
+            for of_item, value in zip(words, column.to_pylist(), strict=True):
+                of_item.extend(WORD.findall((value or "").lower()))
         elif kind == "number" and (scale := cleaned.scales.get(name)) is not None:
             values = np.asarray(column.to_numpy(), np.float64)
             numbers.append((values - scale.mean) / (scale.deviation or 1.0))
     none = np.zeros((len(tags), 0))
-    return Content(vectors, tags, np.stack(numbers, axis=1) if numbers else none)
+    return Content(vectors, tags, words, np.stack(numbers, axis=1) if numbers else none)
 
 
 class _Seen:

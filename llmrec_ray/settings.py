@@ -95,11 +95,12 @@ class LearningSettings(Section):
     low_rating: float = Field(default=0.2, ge=0, le=1)
     recency: float = Field(default=0.85, ge=0.6, le=0.98)
     ridge: float = Field(default=3.0, ge=0.3, le=30)
+    company: float = Field(default=0.3, ge=0.01, le=10)
     window: Count = 10
     taste_dim: Count = 128
     neighbours: Count = 50
     min_support: Count = 1
-    cold_ridge: float = Field(default=1.0, gt=0)
+    cold_ridge: float = Field(default=3.0, gt=0)
     mix_text: float = Field(default=0.1, ge=0.003, le=3)
     mix_prior: float = Field(default=0.1, ge=0.003, le=3)
     prior_fade: float = Field(default=2.0, ge=0.1, le=30)

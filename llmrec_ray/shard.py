@@ -81,14 +81,14 @@ class Shard:
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        loaded = Loaded(rows_of(tables), manifest.mix)
+        loaded = Loaded(rows_of(tables, np.array(manifest.text_mean)), manifest.mix)
         with self._lock:
             self._loaded[manifest.generation] = loaded
             while len(self._loaded) > HELD:
                 self._loaded.popitem(last=False)
 
     def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Float64s:
-        """Σ w [τ q ; γ t] over the events whose items this shard owns, float64 [dim]."""
+        """Σ w [τ q ; γ (t - mean)] over the events whose items this shard owns, float64 [dim]."""
         held = self._get(generation)
         return exact.gather(held.rows, events, held.mix)
 

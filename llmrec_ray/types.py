@@ -186,7 +186,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
-    """An additive query: `vector` = Σ w [τ q ; γ t], float64 [taste + text dimensions].
+    """An additive query: `vector` = Σ w [τ q ; γ (t - mean)], float64 [taste + text dimensions].
 
     `prior` scales popularity.
     """
@@ -249,7 +249,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Σ w [τ q ; γ t] over a history, each addend on the grid: float64 [taste + text dims]."""
+    """Σ w [τ q ; γ (t - mean)] over a history, each addend on the grid, float64 [dim]."""
 
     vector: Float64s
     coverage: Coverage

@@ -25,7 +25,7 @@ NOBODY = UserState(user_version=0)
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: the fold, and Σ w [τ q ; γ t] over it, float64 [dim], from shards that answered."""
+    """Who asks: the fold, and Σ w [τ q ; γ (t - mean)] over it, from the shards that answered."""
 
     generation: str
     state: UserState

@@ -71,7 +71,10 @@ class Segment(Record):
 
 
 class Manifest(Record):
-    """One immutable generation."""
+    """One immutable generation.
+
+    `text_mean` is the mean of its text vectors: what all items share says nothing of a taste.
+    """
 
     format: Annotated[int, Field(ge=1)] = FORMAT
     generation: str
@@ -81,6 +84,7 @@ class Manifest(Record):
     mix: Mix
     fields: dict[str, FieldSpec]
     channels: tuple[Channel, ...]
+    text_mean: tuple[float, ...]
     segments: tuple[Segment, ...]
     items: int
     events: int

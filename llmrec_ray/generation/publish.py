@@ -22,13 +22,14 @@ from llmrec_ray.schemas import (
     SOURCE,
     TARGET,
 )
-from llmrec_ray.storage.columns import coded, texts
+from llmrec_ray.storage.columns import coded, texts, vectors
 from llmrec_ray.storage.tables import put_table
 from llmrec_ray.types import Ints
 
 ROWS_OF_A_SEGMENT = 65_536
 FEWEST_SEGMENTS = 8
 ID_BYTES = 6
+MEAN_DIGITS = 7
 
 Progress = Callable[[int, int], None]
 """Called with the number of objects done and of all objects."""
@@ -176,6 +177,7 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         channels=tuple(
             Channel(name=each.name, kind=each.kind, dim=each.dim) for each in draft.channels
         ),
+        text_mean=_text_mean(draft),
         segments=segments,
         items=draft.items.num_rows,
         events=draft.events,
@@ -183,6 +185,13 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         validation_ndcg=draft.validation_ndcg,
     )
     return unnamed.model_copy(update={"generation": _id(unnamed)})
+
+
+def _text_mean(draft: Draft) -> tuple[float, ...]:
+    """In float32's precision: a shorter text, and the same on every machine."""
+    [text] = [channel for channel in draft.channels if channel.kind == "text"]
+    mean = vectors(text.table).mean(axis=0, dtype=np.float64)
+    return tuple(np.round(mean, MEAN_DIGITS).tolist())
 
 
 def _id(manifest: Manifest) -> str:

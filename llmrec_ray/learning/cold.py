@@ -3,7 +3,7 @@
 A ridge regression from an item's features to its learned [q, p], each learned item counting by how
 many users liked it: an attribute-to-feature mapping (Gantner et al. 2010). Features are the text
 vector without its mean, one column a tag that several items share, scaled by inverse document
-frequency, and numbers in units of their deviation.
+frequency, the same for the words of its passage, and numbers in units of their deviation.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,22 @@ from llmrec_ray.learning.taste import Taste
 from llmrec_ray.types import Float32s, Float64s, Ints
 
 FEWEST_ITEMS = 3
-"""A tag of fewer items is no feature: little can be learned from it."""
+"""A tag or word of fewer items is no feature: little can be learned from it."""
 
-MOST_TAGS = 4096
-"""The most frequent tags are kept: the regression's cost grows with the square of the features."""
+MOST_TAGS = 2048
+"""The most frequent tags and words are kept: the cost grows with the square of their number."""
 
 FARTHEST = 3.0
 NUMBERS_TO_TEXT = 0.1
 """A number's deviations are cut at `FARTHEST`, and scaled to the size of a text feature."""
 
-TAGS_TO_TEXT = 0.5
-"""The length of an item's tag features; its text features have about 1."""
 
-
-def features(text: Float32s, tags: Sequence[Sequence[str]], numbers: Float64s) -> sp.csr_matrix:
+def features(
+    text: Float32s,
+    tags: Sequence[Sequence[str]],
+    words: Sequence[Sequence[str]],
+    numbers: Float64s,
+) -> sp.csr_matrix:
     """Sparse float32 [items, features], from a Content's parts: see `train.Content`.
 
     A missing number, NaN, counts as the mean.
@@ -37,7 +39,7 @@ def features(text: Float32s, tags: Sequence[Sequence[str]], numbers: Float64s) -
     in_deviations = np.nan_to_num(np.clip(numbers, -FARTHEST, FARTHEST)) * NUMBERS_TO_TEXT
     parts = [text - text.mean(axis=0), in_deviations, np.ones((len(text), 1))]
     dense = sp.csr_matrix(np.concatenate(parts, axis=1))
-    return sp.csr_matrix(sp.hstack([dense, _tags(tags)]), dtype=np.float32)
+    return sp.csr_matrix(sp.hstack([dense, _rare(tags), _rare(words)]), dtype=np.float32)
 
 
 def with_cold(learned: Taste, counts: Ints, found: sp.csr_matrix, ridge: float) -> Taste:
@@ -56,8 +58,8 @@ def with_cold(learned: Taste, counts: Ints, found: sp.csr_matrix, ridge: float) 
     return Taste(both[:, :dim].copy(), both[:, dim:].copy())
 
 
-def _tags(tags: Sequence[Sequence[str]]) -> sp.csr_matrix:
-    """TF-IDF over the tags that enough items have, each item's row of length `TAGS_TO_TEXT`."""
+def _rare(tags: Sequence[Sequence[str]]) -> sp.csr_matrix:
+    """TF-IDF over the tags that enough items have, each item's row of length 1."""
     owners = [(row, tag) for row, of_item in enumerate(tags) for tag in dict.fromkeys(of_item)]
     names, codes, counts = np.unique(
         np.array([tag for _, tag in owners], dtype=np.str_), return_inverse=True, return_counts=True
@@ -73,5 +75,5 @@ def _tags(tags: Sequence[Sequence[str]]) -> sp.csr_matrix:
         (rarity, (rows[kept], column[codes[kept]])), shape=(len(tags), len(common))
     )
     lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    scale = TAGS_TO_TEXT / np.maximum(lengths, np.finfo(np.float64).tiny)
+    scale = 1.0 / np.maximum(lengths, np.finfo(np.float64).tiny)
     return sp.csr_matrix(sp.diags(scale) @ matrix, dtype=np.float32)

@@ -3,7 +3,9 @@
 At position t of a user's history, x_t is the history so far, each item with its weight times
 recency^(how many newer ones), and y_t is what comes next, each item with its weight divided by its
 distance, up to `window` items ahead. The moments are Σ x_t x_tᵀ and Σ x_t y_tᵀ over all users and
-positions. Both are sums over pairs of one user's items at a distance d, so no x_t is ever built.
+positions. To the second one `company` times every pair of a user's items is added, in both
+directions: what goes together, whenever. Both are sums over pairs of one user's items at a distance
+d, so no x_t is ever built.
 
 They are made by blocks of rows, each block from all entries of its items, so that a block is done
 when it is made and what is not worth keeping goes at once (see `PAIRS`).
@@ -14,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from llmrec_ray.learning.blocks import Block, Spread, blocks_of, here
 from llmrec_ray.learning.interactions import Interactions, newer
-from llmrec_ray.types import Bools, Float32s, Float64s, Ints
+from llmrec_ray.types import Bools, Float64s, Ints
 
 NEGLIGIBLE = 1e-3
 """Pairs whose factor recency^d falls below this are left out, and …"""
@@ -36,6 +39,9 @@ Up to 4,096 items that is every pair, and on catalogues of some ten thousand ite
 `past` stays symmetric: a pair is kept where one of its two items keeps it.
 """
 
+HEAD_PAIRS = 2**27
+"""Pairs of `next` whose source is in the head, shared out alike (1 GiB): up to 32,768 items all."""
+
 AT_ONCE = 2**22
 """Pairs in memory before those of the same two items are joined, about 24 bytes each."""
 
@@ -53,8 +59,8 @@ class Indexed:
     """What every block reads: interactions, and where each item's entries are.
 
     `order` int64 [entries] lists entries by item, those of item i from starts[i] on; `after` counts
-    the user's newer entries; `head` bool [items] marks items whose rows are kept whole, other rows
-    keep `most` pairs.
+    the user's newer entries; `head` bool [items] marks items solved exactly; each other source
+    keeps `most` pairs, and one of the head `most_of_head` of `next`, and of `past` the whole head.
     """
 
     data: Interactions
@@ -63,14 +69,18 @@ class Indexed:
     after: Float64s
     head: Bools
     most: int
+    most_of_head: int
     recency: float
     window: int
+    company: float
     reach: int
 
 
-def moments(data: Interactions, *, recency: float, window: int, spread: Spread = here) -> Moments:
+def moments(
+    data: Interactions, *, recency: float, window: int, company: float, spread: Spread = here
+) -> Moments:
     """The moments of all users; users with one item add nothing, since nothing followed."""
-    common = indexed(data, recency=recency, window=window)
+    common = indexed(data, recency=recency, window=window, company=company)
     pairs = np.diff(common.starts) * (2.0 * common.reach + 1)
     made = list(spread(rows_of, common, blocks_of(pairs, AT_ONCE)))
     past = _stacked([block.past for block in made], data.item_count)
@@ -82,7 +92,7 @@ def _stacked(blocks: list[sp.csr_matrix], items: int) -> sp.csr_matrix:
     return sp.csr_matrix(sp.vstack(blocks) if blocks else sp.csr_matrix((0, items)))
 
 
-def indexed(data: Interactions, *, recency: float, window: int) -> Indexed:
+def indexed(data: Interactions, *, recency: float, window: int, company: float) -> Indexed:
     """What the blocks of `moments` need."""
     after = newer(data.users, data.user_count).astype(np.float64)
     squares = data.weights**2 * _positions(after, recency)
@@ -99,8 +109,10 @@ def indexed(data: Interactions, *, recency: float, window: int) -> Indexed:
         after=after,
         head=head,
         most=PAIRS // max(data.item_count, 1),
+        most_of_head=HEAD_PAIRS // max(head_size(known), 1),
         recency=recency,
         window=window,
+        company=company,
         reach=_reach(recency, data),
     )
 
@@ -119,40 +131,48 @@ def rows_of(common: Indexed, block: Block) -> Moments:
     past, following = (sp.csr_matrix(shape) for _ in range(2))
     for first in range(0, len(entries), step):
         part = entries[first : first + step]
-        past = past + _joined(_seen_together(common, part), start, shape)
-        following = following + _joined(_led_to(common, part), start, shape)
+        adds = _sums(common, part, start)
+        past = past + _joined(adds.past, shape)
+        following = following + _joined(adds.next, shape)
     head = common.head[start:stop]
-    beside = sp.csr_matrix(past, dtype=np.float32)
-    if not common.head.all():
-        beside = _pruned(beside, head, common.most, among=common.head)
-    return Moments(beside, _pruned(sp.csr_matrix(following, dtype=np.float32), head, common.most))
+    whole = np.where(head, common.data.item_count, common.most)
+    among = common.head if not common.head.all() else None
+    limits = np.where(head, common.most_of_head, common.most)
+    return Moments(
+        _pruned(past, whole, head=head, among=among), _pruned(following, limits, head=head)
+    )
 
 
-Triplets = tuple[Ints, Ints, Float64s]
+Triplets = tuple[NDArray[np.int32], NDArray[np.int32], Float64s]
+"""Rows, columns and what is to be added there."""
 
 
-def _seen_together(common: Indexed, entries: Ints) -> Iterator[Triplets]:
-    """Entries as rows, and what their users had before or after them, with what it adds to x xᵀ."""
+@dataclass(frozen=True, slots=True)
+class _Adds:
+    """What entries add to the rows of their items, piece by piece."""
+
+    past: list[Triplets]
+    next: list[Triplets]
+
+
+def _sums(common: Indexed, entries: Ints, start: int) -> _Adds:
+    """Of all pairs of an entry with what its user had before and after it."""
     data, recency = common.data, common.recency
-    for distance, older, later in _pairs(common, entries, 1):
-        both = data.weights[older] * data.weights[later] * recency**distance
-        value = both * _positions(common.after[later], recency)
-        yield data.items[older], data.items[later], value
-    for distance, later, older in _pairs(common, entries, -1):
-        if distance:
-            both = data.weights[older] * data.weights[later] * recency**distance
-            value = both * _positions(common.after[later], recency)
-            yield data.items[later], data.items[older], value
-
-
-def _led_to(common: Indexed, entries: Ints) -> Iterator[Triplets]:
-    """Entries as rows, and what came later, with what it adds to x yᵀ."""
-    data = common.data
-    for distance, older, later in _pairs(common, entries, 1):
-        if distance:
-            kernel = _kernel(distance, common.recency, common.window)
-            both = data.weights[older] * data.weights[later]
-            yield data.items[older], data.items[later], both * kernel
+    adds = _Adds([], [])
+    for step in (1, -1):
+        for distance, own, other in _pairs(common, entries, step):
+            if step < 0 and not distance:
+                continue
+            rows = (data.items[own] - start).astype(np.int32)
+            columns = data.items[other].astype(np.int32)
+            both = data.weights[own] * data.weights[other]
+            later = other if step > 0 else own
+            seen = both * recency**distance * _positions(common.after[later], recency)
+            adds.past.append((rows, columns, seen))
+            if distance:
+                kernel = _kernel(distance, recency, common.window) if step > 0 else 0.0
+                adds.next.append((rows, columns, both * (kernel + common.company)))
+    return adds
 
 
 def _pairs(common: Indexed, entries: Ints, step: int) -> Iterator[tuple[int, Ints, Ints]]:
@@ -172,33 +192,32 @@ def _pairs(common: Indexed, entries: Ints, step: int) -> Iterator[tuple[int, Int
         yield distance, entries, others
 
 
-def _joined(pairs: Iterator[Triplets], start: int, shape: tuple[int, int]) -> sp.csr_matrix:
-    parts = list(pairs)
+def _joined(parts: list[Triplets], shape: tuple[int, int]) -> sp.csr_matrix:
     if not parts:
         return sp.csr_matrix(shape)
     rows, columns, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-    places = ((rows - start).astype(np.int32), columns.astype(np.int32))
-    return sp.csr_matrix((values, places), shape=shape)
+    return sp.csr_matrix((values, (rows, columns)), shape=shape)
 
 
 def _pruned(
-    rows: sp.csr_matrix, head: Bools, most: int, among: Bools | None = None
+    rows: sp.csr_matrix, most: Ints, *, head: Bools, among: Bools | None = None
 ) -> sp.csr_matrix:
-    """The `most` largest values of each row; head rows whole, or only with the columns `among`."""
+    """The largest values of each row, as many as `most` says, float32; head rows only `among`."""
     lengths = np.diff(rows.indptr)
     kept = np.ones(rows.nnz, np.bool_)
     if among is not None:
         kept = among[rows.indices] | ~np.repeat(head, lengths)
-    for row in np.flatnonzero(~head & (lengths > most)):
+    for row in np.flatnonzero(lengths > most):
         span = slice(int(rows.indptr[row]), int(rows.indptr[row + 1]))
-        kept[span] = largest(rows.data[span], most)
+        kept[span] = largest(rows.data[span], int(most[row]))
+    values = rows.data.astype(np.float32)
     if kept.all():
-        return rows
+        return sp.csr_matrix((values, rows.indices, rows.indptr), shape=rows.shape)
     ends = np.concatenate([[0], np.cumsum(kept)])[rows.indptr]
-    return sp.csr_matrix((rows.data[kept], rows.indices[kept], ends), shape=rows.shape)
+    return sp.csr_matrix((values[kept], rows.indices[kept], ends), shape=rows.shape)
 
 
-def largest(values: Float32s, most: int) -> Bools:
+def largest(values: NDArray[np.floating], most: int) -> Bools:
     """Which are the `most` largest, the first of equal ones."""
     if len(values) <= most:
         return np.ones(len(values), np.bool_)

@@ -72,7 +72,7 @@ def solve(found: Moments, ridge: float, most: int = HEAD) -> NextItems:
     liked = diagonal + np.asarray(found.next.sum(axis=0)).ravel()
     codes = np.flatnonzero(liked)
     codes = codes[np.argsort(-diagonal[codes], kind="stable")]
-    past, following = _among(found.past, codes), _among(found.next, codes)
+    past, following = among(found.past, codes), among(found.next, codes)
     penalty = penalty_of(diagonal[codes], ridge)
     heads = head_size(len(codes), most)
     damping = (1.0 / (diagonal[codes[heads:]] + penalty)).astype(np.float32)
@@ -110,8 +110,13 @@ def _entries(matrix: sp.csr_matrix, row: int) -> tuple[Ints, Float32s]:
     return matrix.indices[span].astype(np.int64), matrix.data[span]
 
 
-def _among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:
-    return sp.csr_matrix(matrix[codes][:, codes])
+def among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:
+    """The rows and columns `codes`, in that order; these rows have no other columns."""
+    rows = sp.csr_matrix(matrix[codes])
+    place = np.zeros(matrix.shape[1], np.int32)
+    place[codes] = np.arange(len(codes))
+    shape = (len(codes), len(codes))
+    return sp.csr_matrix((rows.data, place[rows.indices], rows.indptr), shape=shape)
 
 
 def _solved(inner: Float32s, wanted: Float32s) -> Float32s:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from llmrec_ray.learning.blocks import Block, Spread, blocks_of, here
 from llmrec_ray.learning.interactions import Interactions
 from llmrec_ray.learning.moments import AT_ONCE, PAIRS, Moments, largest
-from llmrec_ray.learning.next_items import NextItems
+from llmrec_ray.learning.next_items import NextItems, among
 from llmrec_ray.types import Float32s, Float64s, Ints
 
 OVERSAMPLED = 16
@@ -44,7 +44,7 @@ def taste(found: Moments, model: NextItems, *, items: int, dim: int, seed: int) 
     The rotation changes no score; it spreads the spectrum evenly over the dimensions, which a
     compressed index needs.
     """
-    past = sp.csr_matrix(found.past[model.codes][:, model.codes], dtype=np.float32)
+    past = among(found.past, model.codes)
     random = np.random.default_rng(seed)
     rank = min(dim, len(model.codes))
     basis = random.normal(size=(len(model.codes), min(rank + OVERSAMPLED, len(model.codes))))

@@ -19,12 +19,13 @@ from llmrec_ray.types import Float32s, Float64s
 class Content:
     """What items say of themselves, one row an item.
 
-    `text` float32 [items, dim], `tags` with their field's name, `numbers` float64 [items, fields]
-    in deviations from the mean, NaN where missing.
+    `text` float32 [items, dim], `tags` with their field's name, `words` of the passage, `numbers`
+    float64 [items, fields] in deviations from the mean, NaN where missing.
     """
 
     text: Float32s
     tags: Sequence[Sequence[str]]
+    words: Sequence[Sequence[str]]
     numbers: Float64s
 
 
@@ -61,7 +62,13 @@ def train(
     """Choose the knobs on a validation split, then learn from all events with them."""
     knobs = tune(log, content.text, start, window=sizes.window, budget=budget)
     data = interactions(log, knobs.weights.worth)
-    found = moments(data, recency=knobs.weights.recency, window=sizes.window, spread=spread)
+    found = moments(
+        data,
+        recency=knobs.weights.recency,
+        window=sizes.window,
+        company=knobs.company,
+        spread=spread,
+    )
     model = solve(found, knobs.ridge)
     if not len(model.codes):
         nothing = np.zeros(0, np.int64)
@@ -76,7 +83,7 @@ def train(
         spread=spread,
     )
     counts = np.bincount(data.items, minlength=data.item_count)
-    known = features(content.text, content.tags, content.numbers)
+    known = features(content.text, content.tags, content.words, content.numbers)
     return Trained(
         knobs, with_cold(learned, counts, known, sizes.cold_ridge), pairs, popularity(data)
     )

@@ -35,6 +35,7 @@ class Knobs:
     weights: EventWeights
     mix: Mix
     ridge: float
+    company: float
     ndcg: float | None = None
 
 
@@ -66,16 +67,25 @@ def tune(log: EventLog, text: Float32s, start: Knobs, *, window: int, budget: Bu
         weights = replace(
             start.weights, recency=values["recency"], value_share=values["value_share"]
         )
-        return replace(start, weights=weights, ridge=values["ridge"])
+        return replace(start, weights=weights, ridge=values["ridge"], company=values["company"])
 
     def try_map(values: Mapping[str, float]) -> float:
         found = heard(with_map(values))
         return found.ndcg(found.absolute(start.mix))
 
-    ranges = {"recency": (0.6, 0.98, False), "ridge": (0.3, 30.0, True)}
+    ranges = {
+        "recency": (0.6, 0.98, False),
+        "ridge": (0.3, 30.0, True),
+        "company": (0.01, 10.0, True),
+    }
     has_values = any(value is not None for _, value in log.judgements)
     ranges["value_share"] = (0.0, 1.0 if has_values else 0.0, False)
-    first = {"recency": start.weights.recency, "ridge": start.ridge, "value_share": 0.0}
+    first = {
+        "recency": start.weights.recency,
+        "ridge": start.ridge,
+        "company": start.company,
+        "value_share": 0.0,
+    }
     best = with_map(_best(try_map, ranges, first, trials=budget.maps, seed=budget.seed))
     found = heard(best)
 
@@ -130,16 +140,15 @@ class _Heard:
 
 def _heard(log: EventLog, asks: Asks, text: Float32s, knobs: Knobs, window: int) -> _Heard:
     data = interactions(log, knobs.weights.worth)
-    model = solve(
-        moments(data, recency=knobs.weights.recency, window=window), knobs.ridge, most=HEAD
-    )
+    found = moments(data, recency=knobs.weights.recency, window=window, company=knobs.company)
+    model = solve(found, knobs.ridge, most=HEAD)
     folded = asks.folded(knobs.weights)
     said = np.zeros((len(asks), log.item_count), np.float32)
     said[:, model.codes] = model.scores(folded[:, model.codes])
     return _Heard(
         asks=asks,
         next_items=said,
-        text=(folded @ text).astype(np.float32) @ text.T,
+        text=(folded @ (text - text.mean(axis=0))).astype(np.float32) @ text.T,
         popularity=popularity(data),
         pull=asks.pull(knobs.weights),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from llmrec_ray import metrics
 from llmrec_ray.learning.interactions import EventLog, newer
 from llmrec_ray.types import EventWeights, Float32s, Float64s, Ints
 
@@ -16,7 +17,7 @@ NEWCOMERS = 0.1
 """The part of users that training never sees, asked for after their first events."""
 
 KNOWN_OF_NEWCOMERS = (1, 3, 5)
-FEWEST_OF_NEWCOMERS = 4
+FEWEST_OF_NEWCOMERS = 6
 
 NEWCOMERS_SHARE = 0.3
 """What newcomers count for in the mean; a service meets new users every day."""
@@ -72,8 +73,8 @@ class Split:
 def split(log: EventLog, weights: EventWeights, *, most_asks: int, seed: int) -> Split:
     """Hold back the newest events of every user, and all events of some users, the newcomers.
 
-    An ask wants the liked items among the held-back events that its user had not met before; users
-    without any are not asked for.
+    An ask wants the liked items among the held-back events, of a newcomer all later ones, that its
+    user had not met before; users without any are not asked for.
     """
     random = np.random.default_rng(seed)
     most = max(1, min(most_asks, int(MOST_SCORES / max(log.item_count, 1))))
@@ -89,9 +90,8 @@ def split(log: EventLog, weights: EventWeights, *, most_asks: int, seed: int) ->
     wanted: list[Ints] = []
     fresh: list[bool] = []
 
-    def ask(user: int, stop: int, *, newcomer: bool) -> None:
-        history = range(int(starts[user]), min(stop, int(cuts[user])))
-        after = np.arange(int(cuts[user]), int(ends[user]))
+    def ask(user: int, stop: int, after: Ints, *, newcomer: bool) -> None:
+        history = range(int(starts[user]), stop)
         new = np.setdiff1d(log.items[after[liked[after]]], log.items[history.start : history.stop])
         if len(new) and history:
             histories.append(history)
@@ -99,10 +99,11 @@ def split(log: EventLog, weights: EventWeights, *, most_asks: int, seed: int) ->
             fresh.append(newcomer)
 
     for user in others.tolist():
-        ask(user, int(cuts[user]), newcomer=False)
+        ask(user, int(cuts[user]), np.arange(cuts[user], ends[user]), newcomer=False)
     for user in apart.tolist():
+        later = np.arange(starts[user] + max(KNOWN_OF_NEWCOMERS), ends[user])
         for known in KNOWN_OF_NEWCOMERS:
-            ask(user, int(starts[user]) + known, newcomer=True)
+            ask(user, int(starts[user]) + known, later, newcomer=True)
     kept = (np.arange(len(log.users)) < cuts[log.users]) & ~np.isin(log.users, apart)
     asks = Asks(_excerpt(log, histories), tuple(wanted), _shares(np.array(fresh, np.bool_)))
     return Split(log.of(kept), asks)
@@ -140,12 +141,7 @@ def ndcg(scores: Float32s, asks: Asks, at: int = 10) -> float:
     best = np.argpartition(-scores, at - 1, axis=1)[:, :at]
     order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
     ranked = np.take_along_axis(best, order, axis=1)
-    gains = 1.0 / np.log2(np.arange(2, at + 2))
-    ideal = np.cumsum(gains)
-    found = [
-        gains[np.isin(row, wanted)].sum() / ideal[min(len(wanted), at) - 1]
-        for row, wanted in zip(ranked, asks.wanted, strict=True)
-    ]
+    found = metrics.ndcg(metrics.hits(ranked, asks.wanted), metrics.sizes(asks.wanted), at)
     return float(np.dot(found, asks.shares))
 
 

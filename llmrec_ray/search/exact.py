@@ -29,7 +29,7 @@ Allowed = Callable[[Scope], Bools]
 
 
 def gather(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Float64s:
-    """Σ w [τ q ; γ t] over the events whose items are rows here, float64 [dim]."""
+    """Σ w [τ q ; γ (t - mean)] over the events whose items are rows here, float64 [dim]."""
     total = np.zeros(rows.dim)
     for event in events:
         if (row := rows.row_of.get(event.item_id)) is not None:
@@ -38,9 +38,13 @@ def gather(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Float64s:
 
 
 def _addend(rows: Rows, row: int, weight: float, mix: Mix) -> Float64s:
-    """w [τ q ; γ t] on the grid, float64 [dim]: one event's addend to the query vector."""
+    """w [τ q ; γ (t - mean)] on the grid, float64 [dim]: one event's addend to the query vector.
+
+    Without the mean a history of any films pulls towards what all films have in common.
+    """
     taste = on_grid(mix.taste * weight * rows.context[row].astype(np.float64))
-    return np.concatenate([taste, on_grid(mix.text * weight * rows.text[row].astype(np.float64))])
+    text = on_grid(mix.text * weight * (rows.text[row].astype(np.float64) - rows.mean))
+    return np.concatenate([taste, text])
 
 
 def text_addend(vector: Float32s, mix: Mix, taste_dim: int) -> Float64s:

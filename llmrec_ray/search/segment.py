@@ -73,7 +73,8 @@ class Neighbours:
 class Rows:
     """Row-aligned items: ids, Arrow fields, vectors, popularity.
 
-    `text` float32 [rows, text dims] with their `norms`; `context` (q) and `target` (p) float32
+    `text` float32 [rows, text dims] with their `norms`, and `mean` float64 [text dims] over the
+    whole generation; `context` (q) and `target` (p) float32
     [rows, taste dims]; `longest` is the largest norm of a row's [p ; t].
     """
 
@@ -82,6 +83,7 @@ class Rows:
     items: pa.Table
     text: Float32s
     norms: Float64s
+    mean: Float64s
     context: Float32s
     target: Float32s
     longest: float
@@ -114,8 +116,8 @@ class Rows:
         return Item(values[ITEM_ID], values[TITLE], fields)
 
 
-def rows_of(segments: Sequence[Tables]) -> Rows:
-    """Join segments, in order, into the rows of one shard."""
+def rows_of(segments: Sequence[Tables], mean: Float64s) -> Rows:
+    """Join segments, in order, into the rows of one shard; `mean` float64 [text dims]."""
     items = pa.concat_tables([part.items for part in segments]).combine_chunks()
     ids = tuple(texts(items, ITEM_ID))
     text = np.concatenate([vectors(part.text) for part in segments])
@@ -129,6 +131,7 @@ def rows_of(segments: Sequence[Tables]) -> Rows:
         items=items,
         text=text,
         norms=norms,
+        mean=mean,
         context=context,
         target=target,
         longest=float(np.sqrt(squares.max(initial=0.0))),

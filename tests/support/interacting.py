@@ -25,8 +25,10 @@ def random_interactions(users: int, items: int, mean: float, seed: int) -> Inter
     )
 
 
-def defined_moments(data: Interactions, recency: float, window: int) -> tuple[Float64s, Float64s]:
-    """Σ x xᵀ and Σ x yᵀ, position by position, dense."""
+def defined_moments(
+    data: Interactions, recency: float, window: int, company: float
+) -> tuple[Float64s, Float64s]:
+    """Σ x xᵀ and Σ x yᵀ, position by position, and `company` a pair, dense."""
     past, following = (np.zeros((data.item_count, data.item_count)) for _ in range(2))
     for user in range(data.user_count):
         own = data.users == user
@@ -38,4 +40,8 @@ def defined_moments(data: Interactions, recency: float, window: int) -> tuple[Fl
             y[ahead] = weights[place : place + window] / np.arange(1, len(ahead) + 1)
             past += np.outer(x, x)
             following += np.outer(x, y)
+        liked = np.zeros(data.item_count)
+        liked[items] = weights
+        together = np.outer(liked, liked)
+        following += company * (together - np.diag(np.diag(together)))
     return past, following

@@ -20,7 +20,7 @@ ITEMS = 400
 
 def digest(data: Interactions, spread: Spread) -> str:
     """Of every array that training makes."""
-    found = moments(data, recency=0.85, window=10, spread=spread)
+    found = moments(data, recency=0.85, window=10, company=0.3, spread=spread)
     model = solve(found, 3.0, most=100)
     learned = taste(found, model, items=ITEMS, dim=8, seed=1)
     lists = missed(data, model, learned, most=20, min_support=1, spread=spread)

@@ -19,11 +19,11 @@ def data() -> Interactions:
 
 @pytest.fixture(scope="module", params=[4096, 6], ids=["all in the head", "a small head"])
 def model(data: Interactions, request: pytest.FixtureRequest) -> NextItems:
-    return solve(moments(data, recency=0.85, window=10), 3.0, most=request.param)
+    return solve(moments(data, recency=0.85, window=10, company=0.3), 3.0, most=request.param)
 
 
 def listed(data: Interactions, model: NextItems, most: int, min_support: int) -> NeighbourList:
-    found = moments(data, recency=0.85, window=10)
+    found = moments(data, recency=0.85, window=10, company=0.3)
     learned = taste(found, model, items=ITEMS, dim=4, seed=1)
     return missed(data, model, learned, most=most, min_support=min_support)
 
@@ -31,7 +31,9 @@ def listed(data: Interactions, model: NextItems, most: int, min_support: int) ->
 def test_neighbours_are_the_largest_errors_of_each_source(
     data: Interactions, model: NextItems
 ) -> None:
-    learned = taste(moments(data, recency=0.85, window=10), model, items=ITEMS, dim=4, seed=1)
+    learned = taste(
+        moments(data, recency=0.85, window=10, company=0.3), model, items=ITEMS, dim=4, seed=1
+    )
     dense = np.zeros((ITEMS, ITEMS))
     dense[np.ix_(model.codes, model.codes)] = model.dot(np.eye(len(model.codes), dtype=np.float32))
     left = dense - learned.context @ learned.target.T
@@ -65,5 +67,5 @@ def test_a_map_that_float32_cannot_solve_is_solved_in_float64() -> None:
         users,
         items,
     )
-    model = solve(moments(everyone, recency=1.0, window=3), 1e-9)
+    model = solve(moments(everyone, recency=1.0, window=3, company=0.3), 1e-9)
     assert np.isfinite(model.head).all()

@@ -19,6 +19,7 @@ from llmrec_ray.storage.columns import vectors_column
 DIM = 16
 TASTE_DIM = 8
 DIMS = TASTE_DIM + DIM
+MEAN = np.linspace(-0.1, 0.2, DIM)
 
 
 def tables(count: int, seed: int = 0) -> Tables:
@@ -60,6 +61,6 @@ def rows() -> Callable[..., Rows]:
     def make(count: int = 60, seed: int = 0, parts: int = 1) -> Rows:
         whole = tables(count, seed)
         owner = np.arange(count) * parts // count
-        return rows_of([whole.cut(owner == part) for part in range(parts)])
+        return rows_of([whole.cut(owner == part) for part in range(parts)], MEAN)
 
     return make

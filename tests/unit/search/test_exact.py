@@ -12,7 +12,7 @@ from llmrec_ray.search import exact
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.segment import Rows, rows_of
 from llmrec_ray.types import Metric, Mix, NearQuery, Scope, ScoreQuery, WeightedEvent
-from tests.unit.search.conftest import DIM, DIMS, tables
+from tests.unit.search.conftest import DIM, DIMS, MEAN, tables
 
 MIX = Mix(neighbours=1.0, taste=0.7, text=0.5, prior=0.3, prior_fade=2.0, query=10.0)
 
@@ -40,7 +40,7 @@ def by_formula(rows: Rows, history: tuple[WeightedEvent, ...]) -> np.ndarray:
     total = 0.2 * rows.popularity
     for event in history:
         row = rows.row_of[event.item_id]
-        total = total + MIX.text * event.weight * (text @ text[row])
+        total = total + MIX.text * event.weight * (text @ (text[row] - MEAN))
         total = total + MIX.taste * event.weight * (target @ rows.context[row].astype(np.float64))
         targets, weights = rows.neighbours.of(event.item_id)
         np.add.at(total, targets, MIX.neighbours * event.weight * weights)
@@ -61,7 +61,7 @@ weights_of_events = st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=1
 @settings(max_examples=50)
 @given(weights=weights_of_events, seed=st.integers(0, 5))
 def test_shares_add_up_to_the_score(weights: list[float], seed: int) -> None:
-    shard, history = rows_of([tables(60, seed)]), events(weights, seed)
+    shard, history = rows_of([tables(60, seed)], MEAN), events(weights, seed)
     [found] = exact.score(shard, [query(shard, history)], MIX, everything(shard))
     targets = np.stack([c.vector for c in found if c.vector is not None])
     through = exact.vector_shares(shard, history, targets, MIX)
@@ -81,8 +81,8 @@ def test_the_number_of_shards_and_the_order_of_events_change_no_bit(
     shuffled = list(history)
     order.shuffle(shuffled)
     whole = tables(60)
-    parts = [rows_of([whole.cut(np.arange(60) % shards == n)]) for n in range(shards)]
-    joined = rows_of([whole])
+    parts = [rows_of([whole.cut(np.arange(60) % shards == n)], MEAN) for n in range(shards)]
+    joined = rows_of([whole], MEAN)
     [alone] = exact.score(joined, [query(joined, history)], MIX, everything(joined))
     vector = sum((exact.gather(part, shuffled, MIX) for part in parts), np.zeros(DIMS))
     asked = ScoreQuery(tuple(shuffled), vector, 0.2, Scope(10))
