@@ -13,7 +13,8 @@
     ├── Conflict                   conflict
     │   ├── EventConflict          event_conflict         the same event id with another body
     │   ├── VersionConflict        version_conflict       the item has another version
-    │   └── NotReplayable          not_replayable         what it was computed from is not at hand
+    │   ├── NotReplayable          not_replayable         what it was computed from is not at hand
+    │   └── WorseGeneration        worse_generation       training made a worse one
     ├── EncoderMismatch            encoder_mismatch       a generation of another embedding model
     ├── Corrupt                    corrupt                an object does not match its checksum
     ├── GenerationMissing          generation_missing     a shard does not hold the generation
@@ -128,6 +129,12 @@ class NotReplayable(Conflict):
     """A stored recommendation cannot be computed again: its generation or its question is away."""
 
     code = "not_replayable"
+
+
+class WorseGeneration(Conflict):
+    """A candidate ranks later events worse than the live generation."""
+
+    code = "worse_generation"
 
 
 class EncoderMismatch(LLMRecError):

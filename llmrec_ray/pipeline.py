@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.item_log import ItemLog, read_since
 from llmrec_ray.item_rows import folded
+from llmrec_ray.learning.blocks import Spread, here
 from llmrec_ray.learning.interactions import event_log
 from llmrec_ray.learning.train import Content, Sizes, train
 from llmrec_ray.learning.tuning import Budget, Knobs
@@ -47,6 +49,14 @@ Progress = Callable[[str, int, int], None]
 
 def unseen(*_: object) -> None:
     """Progress that nobody looks at."""
+
+
+class Scanned(Protocol):
+    """What training reads of an event store."""
+
+    def scan(self) -> Iterable[Event]:
+        """Every event, by (user_id, time, event_id)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +124,26 @@ def ingest(
 def learn(
     cleaned: Cleaned,
     vectors: Float32s,
-    events: EventStore,
+    events: Scanned,
     *,
     encoder: EncoderInfo,
     learning: LearningSettings,
+    spread: Spread = here,
 ) -> Draft:
-    """Everything that a generation holds, from clean items, their vectors and all stored events."""
+    """Everything that a generation holds, from clean items, their vectors and all stored events.
+
+    `spread` decides where the blocks of the large steps run.
+    """
     ids = texts(cleaned.items, ITEM_ID)
     seen = _Seen()
     log = event_log(seen.watch(events.scan()), {item_id: code for code, item_id in enumerate(ids)})
     trained = train(
         log,
         _content(cleaned, vectors),
-        _start(learning),
+        starting_knobs(learning),
         sizes=_sizes(learning),
         budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),
+        spread=spread,
     )
     pairs = trained.neighbours
     channels = [text_channel(vectors), popularity_channel(trained.popularity)]
@@ -151,7 +166,8 @@ def learn(
     )
 
 
-def _start(learning: LearningSettings) -> Knobs:
+def starting_knobs(learning: LearningSettings) -> Knobs:
+    """What the search for knobs starts from."""
     weights = EventWeights(
         learning.event_weights,
         learning.rating_scale,

@@ -1,7 +1,8 @@
 """The command line: arguments in; tables, JSON and exit codes out.
 
-0: done. 1: a clear error, one line on stderr that ends with what to do. 2: wrong usage. A command
-is one function in the module of its group; a new group is one more `add_typer` here.
+0: done. 1: a clear error, one line on stderr that ends with what to do. 2: wrong usage.
+3: `llmrec train` made a worse generation and did not publish it. A command is one function in the
+module of its group; a new group is one more `add_typer` here.
 """
 
 import sys
@@ -19,9 +20,10 @@ from llmrec_ray.cli import (
     keys,
     publish,
     settings,
+    train,
     users,
 )
-from llmrec_ray.errors import LLMRecError
+from llmrec_ray.errors import LLMRecError, WorseGeneration
 
 app = typer.Typer(
     name="llmrec",
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 app.command("publish")(publish.publish)
 app.command("compact")(compact.compact)
+app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.command("evaluate")(evaluate.evaluate)
 app.command("consume")(consume.consume)
@@ -51,4 +54,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("error:", *str(error).split(), style="red", markup=False)
-        sys.exit(1)
+        sys.exit(3 if isinstance(error, WorseGeneration) else 1)

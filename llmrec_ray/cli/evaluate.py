@@ -3,15 +3,12 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from llmrec_ray.cli.shared import Output, SettingsFile, print_rows, settings_of
-from llmrec_ray.errors import InvalidCatalog, InvalidInput
-
-if TYPE_CHECKING:
-    from llmrec_ray.catalog.description import CatalogDescription
+from llmrec_ray.cli.shared import Output, SettingsFile, description_of, print_rows, settings_of
+from llmrec_ray.errors import InvalidInput
 
 
 class ProtocolName(StrEnum):
@@ -63,7 +60,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
 
     if not out.parent.is_dir():
         raise InvalidInput(f"--out {out}: the folder {out.parent} is missing. Make it first.")
-    described = _described(catalog, events)
+    described = description_of(catalog, events)
     settings = settings_of(file)
     console = Console(stderr=True, highlight=False)
     embedder = load_embedder(settings, cached=True)
@@ -82,25 +79,3 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     written = {**told, **report(data, made, systems, found, left_out)}
     out.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", "utf-8")
     typer.echo(f"Written to {out}.")
-
-
-def _described(catalog: Path, events: Path | None) -> "CatalogDescription":
-    """The description, with another event file in the place of its own where one is given."""
-    from llmrec_ray.catalog.description import load_description
-
-    described = load_description(catalog)
-    if events is None:
-        return described
-    if described.events is None:
-        raise InvalidCatalog(
-            f"{catalog} does not say what the columns of {events} are. Add `events:` with `files`,"
-            " `type` and `columns`.",
-            file=str(catalog),
-            field="events",
-        )
-    try:
-        described.events.format_of(events)
-    except ValueError as cause:
-        raise InvalidCatalog(f"--events {events}: {cause}.", file=str(events)) from cause
-    replaced = described.events.model_copy(update={"files": (str(events.resolve()),)})
-    return described.model_copy(update={"events": replaced})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from llmrec_ray.catalog.description import CatalogDescription
     from llmrec_ray.forgetting import Receipt
     from llmrec_ray.ports import ObjectStore
     from llmrec_ray.settings import Settings
@@ -43,6 +44,29 @@ def object_store(file: Path | None) -> "ObjectStore":
     from llmrec_ray.parts import open_objects
 
     return open_objects(settings_of(file))
+
+
+def description_of(catalog: Path, events: Path | None) -> "CatalogDescription":
+    """A catalogue description, with `events` in the place of its own event files where given."""
+    from llmrec_ray.catalog.description import load_description
+    from llmrec_ray.errors import InvalidCatalog
+
+    described = load_description(catalog)
+    if events is None:
+        return described
+    if described.events is None:
+        raise InvalidCatalog(
+            f"{catalog} does not say what the columns of {events} are. Add `events:` with `files`,"
+            " `type` and `columns`.",
+            file=str(catalog),
+            field="events",
+        )
+    try:
+        described.events.format_of(events)
+    except ValueError as cause:
+        raise InvalidCatalog(f"--events {events}: {cause}.", file=str(events)) from cause
+    replaced = described.events.model_copy(update={"files": (str(events.resolve()),)})
+    return described.model_copy(update={"events": replaced})
 
 
 def writer() -> str:

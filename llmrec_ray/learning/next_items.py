@@ -14,12 +14,11 @@ import numpy as np
 import scipy.linalg as sl
 import scipy.sparse as sp
 
-from llmrec_ray.learning.moments import Moments
+from llmrec_ray.learning.moments import HEAD, Moments, head_size
 from llmrec_ray.types import Float32s, Float64s, Ints
 
-HEAD = 4096
-HEAD_NUMBERS = 2**28
-"""Numbers of float32 that the head's rows may take (1 GiB): with more items the head shrinks."""
+BLOCK_NUMBERS = 2**25
+"""Numbers of the head's rows that are worked on at once: bounds what is there beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,16 @@ class NextItems:
     follows: sp.csr_matrix
     shared: sp.csr_matrix
 
-    def rows(self, start: int, stop: int) -> Float32s:
-        """Rows start … stop of W, float32 [stop - start, m]."""
-        top = self.head[start:stop]
-        low = slice(max(start - len(self.head), 0), max(stop - len(self.head), 0))
-        tail = self.follows[low].toarray() - self.shared[low] @ self.head
-        return np.concatenate([top, self.damping[low, np.newaxis] * tail])
+    def row(self, source: int, targets: Ints) -> Float32s:
+        """W[source, targets], float32 [targets]."""
+        if source < len(self.head):
+            return self.head[source, targets]
+        low = source - len(self.head)
+        shared, follows = _entries(self.shared, low), _entries(self.follows, low)
+        pulled = shared[1] @ self.head[np.ix_(shared[0], targets)]
+        led = np.zeros(len(self.codes), np.float32)
+        led[follows[0]] = follows[1]
+        return self.damping[low] * (led[targets] - pulled)
 
     def dot(self, right: Float32s) -> Float32s:
         """W @ right, float32 [m, n]."""
@@ -65,25 +68,36 @@ class NextItems:
 
 def solve(found: Moments, ridge: float, most: int = HEAD) -> NextItems:
     """W for λ = ridge · the mean of X's diagonal, over items that occur in the moments."""
-    diagonal = found.past.diagonal()
+    diagonal = found.past.diagonal().astype(np.float64)
     liked = diagonal + np.asarray(found.next.sum(axis=0)).ravel()
     codes = np.flatnonzero(liked)
     codes = codes[np.argsort(-diagonal[codes], kind="stable")]
-    past, following = _among(found.past, codes), _among(found.next, codes)
+    past, following = among(found.past, codes), among(found.next, codes)
     penalty = penalty_of(diagonal[codes], ridge)
-    heads = min(most, len(codes), max(1, HEAD_NUMBERS // max(len(codes), 1)))
-    damping = 1.0 / (diagonal[codes[heads:]] + penalty)
-    pulled = past[:heads, heads:] @ (sp.diags(damping) @ following[heads:])
-    inner = past[:heads, :heads].toarray().astype(np.float32)
+    heads = head_size(len(codes), most)
+    damping = (1.0 / (diagonal[codes[heads:]] + penalty)).astype(np.float32)
+    inner = past[:heads, :heads].toarray()
     inner[np.diag_indices(heads)] += penalty
-    wanted = (following[:heads] - pulled).toarray().astype(np.float32)
+    wanted = _wanted(past[:heads, heads:], damping, following)
     return NextItems(
         codes=codes,
         head=_solved(inner, wanted),
-        damping=damping.astype(np.float32),
-        follows=following[heads:].astype(np.float32),
-        shared=past[heads:, :heads].astype(np.float32),
+        damping=damping,
+        follows=following[heads:],
+        shared=past[heads:, :heads],
     )
+
+
+def _wanted(shared: sp.csr_matrix, damping: Float32s, following: sp.csr_matrix) -> Float32s:
+    """The head's right side, Y_h - X_ht (diag X_tt + λ)⁻¹ Y_t, float32 [h, m] by columns."""
+    heads, items = shared.shape[0], following.shape[1]
+    wanted = np.empty((heads, items), np.float32, order="F")
+    damped = sp.csr_matrix(sp.diags(damping) @ following[heads:])
+    step = max(1, BLOCK_NUMBERS // max(items, 1))
+    for start in range(0, heads, step):
+        rows = slice(start, min(start + step, heads))
+        wanted[rows] = (following[rows] - shared[rows] @ damped).toarray()
+    return wanted
 
 
 def penalty_of(diagonal: Float64s, ridge: float) -> float:
@@ -91,12 +105,31 @@ def penalty_of(diagonal: Float64s, ridge: float) -> float:
     return ridge * float(diagonal.mean()) if len(diagonal) else ridge
 
 
-def _among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:
-    return sp.csr_matrix(matrix[codes][:, codes])
+def _entries(matrix: sp.csr_matrix, row: int) -> tuple[Ints, Float32s]:
+    span = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
+    return matrix.indices[span].astype(np.int64), matrix.data[span]
+
+
+def among(matrix: sp.csr_matrix, codes: Ints) -> sp.csr_matrix:
+    """The rows and columns `codes`, in that order; these rows have no other columns."""
+    rows = sp.csr_matrix(matrix[codes])
+    place = np.zeros(matrix.shape[1], np.int32)
+    place[codes] = np.arange(len(codes))
+    shape = (len(codes), len(codes))
+    return sp.csr_matrix((rows.data, place[rows.indices], rows.indptr), shape=shape)
 
 
 def _solved(inner: Float32s, wanted: Float32s) -> Float32s:
+    """Solve in place where float32 is precise enough, else in float64, a part of columns a time."""
     if not len(inner):
         return wanted
-    factor = sl.cho_factor(inner, overwrite_a=True, check_finite=False)
-    return sl.cho_solve(factor, wanted, overwrite_b=True, check_finite=False)
+    try:
+        factor = sl.cho_factor(inner, check_finite=False)
+        return sl.cho_solve(factor, wanted, overwrite_b=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        exact = sl.cho_factor(inner.astype(np.float64), check_finite=False)
+    step = max(1, BLOCK_NUMBERS // (2 * len(inner)))
+    for start in range(0, wanted.shape[1], step):
+        part = slice(start, start + step)
+        wanted[:, part] = sl.cho_solve(exact, wanted[:, part], check_finite=False)
+    return wanted

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from llmrec_ray.learning.blocks import Block, Spread, blocks_of, here
 from llmrec_ray.learning.interactions import Interactions
-from llmrec_ray.learning.moments import Moments
-from llmrec_ray.learning.next_items import NextItems
+from llmrec_ray.learning.moments import AT_ONCE, PAIRS, Moments, largest
+from llmrec_ray.learning.next_items import NextItems, among
 from llmrec_ray.types import Float32s, Float64s, Ints
-
-BLOCK = 1024
-"""Source items a block: bounds the memory of dense rows."""
 
 OVERSAMPLED = 16
 ITERATIONS = 4
@@ -47,7 +44,7 @@ def taste(found: Moments, model: NextItems, *, items: int, dim: int, seed: int) 
     The rotation changes no score; it spreads the spectrum evenly over the dimensions, which a
     compressed index needs.
     """
-    past = sp.csr_matrix(found.past[model.codes][:, model.codes], dtype=np.float32)
+    past = among(found.past, model.codes)
     random = np.random.default_rng(seed)
     rank = min(dim, len(model.codes))
     basis = random.normal(size=(len(model.codes), min(rank + OVERSAMPLED, len(model.codes))))
@@ -63,25 +60,51 @@ def taste(found: Moments, model: NextItems, *, items: int, dim: int, seed: int) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Liked:
+    """What every block of `missed` reads; items are numbered as in `model.codes`.
+
+    `by_user` is 1 where a user liked an item, [users, items]; `by_item` its transpose; a source of
+    the tail looks at the `most_pairs` items that most users liked with it.
+    """
+
+    by_user: sp.csr_matrix
+    by_item: sp.csr_matrix
+    model: NextItems
+    context: Float32s
+    target: Float32s
+    most: int
+    min_support: int
+    most_pairs: int
+
+
 def missed(
-    data: Interactions, model: NextItems, learned: Taste, *, most: int, min_support: int
+    data: Interactions,
+    model: NextItems,
+    learned: Taste,
+    *,
+    most: int,
+    min_support: int,
+    spread: Spread = here,
 ) -> NeighbourList:
     """What Q Pᵀ misses most of each row of W: at most `most` pairs, liked by `min_support` users.
 
     The diagonal is left out: an item is not its own neighbour.
     """
-    liked = _liked(data)[:, model.codes]
-    by_item = sp.csr_matrix(liked.T)
-    context, target = learned.context[model.codes], learned.target[model.codes]
-    parts: list[tuple[Ints, Ints, Float64s]] = []
-    for start in range(0, len(model.codes), BLOCK):
-        stop = min(start + BLOCK, len(model.codes))
-        left = model.rows(start, stop) - context[start:stop] @ target.T
-        together = (by_item[start:stop] @ liked).tocoo()
-        kept = (together.data >= min_support) & (together.row + start != together.col)
-        rows = together.row[kept].astype(np.int64)
-        columns = together.col[kept].astype(np.int64)
-        parts.append(_largest(rows + start, columns, left[rows, columns], most))
+    by_user = _liked(data, model.codes)
+    by_item = sp.csr_matrix(by_user.T)
+    common = Liked(
+        by_user,
+        by_item,
+        model,
+        learned.context[model.codes],
+        learned.target[model.codes],
+        most=most,
+        min_support=min_support,
+        most_pairs=PAIRS // max(data.item_count, 1),
+    )
+    others = by_item @ np.diff(by_user.indptr).astype(np.float64)
+    parts = spread(missed_rows, common, blocks_of(others + len(model.codes), AT_ONCE))
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     sources, targets, weights = (
         np.concatenate(column) for column in zip(empty, *parts, strict=True)
@@ -89,22 +112,55 @@ def missed(
     return NeighbourList(model.codes[sources], model.codes[targets], weights)
 
 
-def _liked(data: Interactions) -> sp.csr_matrix:
-    """Which user liked which item, 0 or 1, [users, items]."""
-    ones = np.ones(len(data.users), np.float32)
-    shape = (data.user_count, data.item_count)
-    return sp.csr_matrix((ones, (data.users, data.items)), shape=shape)
+def missed_rows(common: Liked, block: Block) -> tuple[Ints, Ints, Float64s]:
+    """The pairs of the sources start … stop, by source, larger |weight| first, ties by target."""
+    start, stop = block
+    together = sp.csr_matrix(common.by_item[start:stop] @ common.by_user)
+    sources: list[Ints] = []
+    targets: list[Ints] = []
+    weights: list[Float64s] = []
+    for source in range(start, stop):
+        found = _largest_of(common, source, *_row(together, source - start))
+        sources.append(np.full(len(found[0]), source, np.int64))
+        targets.append(found[0])
+        weights.append(found[1])
+    return np.concatenate(sources), np.concatenate(targets), np.concatenate(weights)
 
 
-def _largest(
-    rows: Ints, columns: Ints, values: NDArray[np.floating], most: int
-) -> tuple[Ints, Ints, Float64s]:
-    """Each row's values of largest size, ties by column."""
-    order = np.lexsort((columns, -np.abs(values), rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    starts = np.searchsorted(rows, rows)
-    kept = (np.arange(len(rows)) - starts < most) & (values != 0)
-    return rows[kept].astype(np.int64), columns[kept].astype(np.int64), values[kept].astype(float)
+def _largest_of(
+    common: Liked, source: int, targets: Ints, users: Float32s
+) -> tuple[Ints, Float64s]:
+    kept = (users >= common.min_support) & (targets != source)
+    targets, users = targets[kept], users[kept]
+    if source >= len(common.model.head):
+        targets = targets[largest(users, common.most_pairs)]
+    vectors = common.target if len(targets) > len(common.target) // 4 else common.target[targets]
+    said = vectors @ common.context[source]
+    said = said[targets] if len(vectors) > len(targets) else said
+    left = common.model.row(source, targets) - said
+    kept = largest(np.abs(left), common.most) & (left != 0)
+    targets, left = targets[kept].astype(np.int64), left[kept].astype(np.float64)
+    order = np.lexsort((targets, -np.abs(left)))
+    return targets[order], left[order]
+
+
+def _row(matrix: sp.csr_matrix, row: int) -> tuple[Ints, Float32s]:
+    """A row's columns in order, and its values."""
+    span = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
+    columns = matrix.indices[span].astype(np.int64)
+    order = np.argsort(columns)
+    return columns[order], matrix.data[span][order]
+
+
+def _liked(data: Interactions, codes: Ints) -> sp.csr_matrix:
+    """Which user liked which of the items `codes`, 0 or 1, float32 [users, codes]."""
+    place = np.full(data.item_count, -1, np.int64)
+    place[codes] = np.arange(len(codes))
+    columns = place[data.items]
+    kept = columns >= 0
+    ones = np.ones(int(np.count_nonzero(kept)), np.float32)
+    shape = (data.user_count, len(codes))
+    return sp.csr_matrix((ones, (data.users[kept], columns[kept])), shape=shape)
 
 
 def _spread(vectors: Float32s, codes: Ints, items: int) -> Float32s:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llmrec_ray.learning.blocks import Spread, here
 from llmrec_ray.learning.cold import features, with_cold
 from llmrec_ray.learning.interactions import EventLog, interactions, popularity
 from llmrec_ray.learning.moments import moments
@@ -50,18 +51,37 @@ class Trained:
 
 
 def train(
-    log: EventLog, content: Content, start: Knobs, *, sizes: Sizes, budget: Budget
+    log: EventLog,
+    content: Content,
+    start: Knobs,
+    *,
+    sizes: Sizes,
+    budget: Budget,
+    spread: Spread = here,
 ) -> Trained:
     """Choose the knobs on a validation split, then learn from all events with them."""
     knobs = tune(log, content.text, start, window=sizes.window, budget=budget)
     data = interactions(log, knobs.weights.worth)
-    found = moments(data, recency=knobs.weights.recency, window=sizes.window, company=knobs.company)
+    found = moments(
+        data,
+        recency=knobs.weights.recency,
+        window=sizes.window,
+        company=knobs.company,
+        spread=spread,
+    )
     model = solve(found, knobs.ridge)
     if not len(model.codes):
         nothing = np.zeros(0, np.int64)
         return Trained(knobs, None, NeighbourList(nothing, nothing, np.zeros(0)), popularity(data))
     learned = taste(found, model, items=log.item_count, dim=sizes.taste_dim, seed=budget.seed)
-    pairs = missed(data, model, learned, most=sizes.neighbours, min_support=sizes.min_support)
+    pairs = missed(
+        data,
+        model,
+        learned,
+        most=sizes.neighbours,
+        min_support=sizes.min_support,
+        spread=spread,
+    )
     counts = np.bincount(data.items, minlength=data.item_count)
     known = features(content.text, content.tags, content.words, content.numbers)
     return Trained(

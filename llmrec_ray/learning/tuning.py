@@ -13,7 +13,7 @@ import numpy as np
 from llmrec_ray.learning.interactions import EventLog, interactions, popularity
 from llmrec_ray.learning.moments import moments
 from llmrec_ray.learning.next_items import solve
-from llmrec_ray.learning.validation import Asks, everyone, ndcg, split
+from llmrec_ray.learning.validation import MOST_EVENTS, Asks, everyone, ndcg, sample, split
 from llmrec_ray.types import EventWeights, Float32s, Float64s, Mix
 
 FEWEST_ASKS = 50
@@ -54,6 +54,7 @@ def tune(log: EventLog, text: Float32s, start: Knobs, *, window: int, budget: Bu
 
     `text` float32 [items, dim]. The mix of `start` is relative (see `absolute`), and tried first.
     """
+    log = sample(log, MOST_EVENTS, seed=budget.seed)
     data = split(log, start.weights, most_asks=budget.asks, seed=budget.seed)
     if not budget.maps or not budget.mixes or len(data.asks) < FEWEST_ASKS:
         usual = _heard(log, everyone(log, USUAL), text, start, window)

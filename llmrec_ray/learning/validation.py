@@ -1,7 +1,7 @@
 """An event log in, the same log without some futures out, and the questions that they answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,10 @@ NEWCOMERS_SHARE = 0.3
 
 MOST_SCORES = 2.0e7
 """Scores of all asks over all items: bounds memory, and so the number of asks."""
+
+
+MOST_EVENTS = 1_000_000
+"""Events that choices are made on: of a larger log, those of users drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,19 @@ def split(log: EventLog, weights: EventWeights, *, most_asks: int, seed: int) ->
     kept = (np.arange(len(log.users)) < cuts[log.users]) & ~np.isin(log.users, apart)
     asks = Asks(_excerpt(log, histories), tuple(wanted), _shares(np.array(fresh, np.bool_)))
     return Split(log.of(kept), asks)
+
+
+def sample(log: EventLog, most: int, *, seed: int) -> EventLog:
+    """The whole log, or at most `most` events: all those of users drawn at random."""
+    if len(log.users) <= most:
+        return log
+    counts = np.bincount(log.users, minlength=log.user_count)
+    drawn = np.random.default_rng(seed).permutation(log.user_count)
+    chosen = np.zeros(log.user_count, np.bool_)
+    chosen[drawn[: np.searchsorted(np.cumsum(counts[drawn]), most, side="right")]] = True
+    renumbered = np.cumsum(chosen) - 1
+    kept = log.of(chosen[log.users])
+    return replace(kept, users=renumbered[kept.users], user_count=int(chosen.sum()))
 
 
 def everyone(log: EventLog, most: int) -> Asks:

@@ -32,6 +32,7 @@ _STATUS = {
     "event_conflict": (409, "The event id was used with another body"),
     "version_conflict": (412, "The item was changed meanwhile"),
     "not_replayable": (409, "What it was computed from is not at hand"),
+    "worse_generation": (409, "Training made a worse generation"),
     "encoder_mismatch": (409, "Made with another embedding model"),
     "generation_missing": (503, "The generation is being loaded"),
     "overloaded": (429, "Too many requests"),
