@@ -20,6 +20,7 @@ from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact
 from llmrec_ray.search.filters import mask
+from llmrec_ray.search.index import Index, make_index
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.segment import Rows, Tables, rows_of
 from llmrec_ray.storage.columns import texts
@@ -32,6 +33,7 @@ from llmrec_ray.types import (
     Float64s,
     Found,
     Gathered,
+    IndexKind,
     Item,
     Looked,
     Mix,
@@ -52,14 +54,18 @@ class Loaded:
 
     rows: Rows
     mix: Mix
+    index: Index | None = None
     masks: OrderedDict[Filter, Bools] = field(default_factory=OrderedDict[Filter, Bools])
 
 
 class Shard:
     """Owns the items of a range of buckets. Thread-safe; every method is blocking numpy work."""
 
-    def __init__(self, store: ObjectStore, shard: int, shards: int) -> None:
+    def __init__(
+        self, store: ObjectStore, shard: int, shards: int, *, index: IndexKind = "auto"
+    ) -> None:
         self._store = store
+        self._index: IndexKind = index
         self._buckets = shard_buckets(shard, shards)
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = Lock()
@@ -77,11 +83,15 @@ class Shard:
             return {name: len(loaded.rows) for name, loaded in self._loaded.items()}
 
     def prepare(self, manifest: Manifest) -> None:
-        """Load a generation's rows; after `Corrupt` or `StoreUnavailable` it keeps what it had."""
+        """Load a generation's rows and derive their index.
+
+        After `Corrupt` or `StoreUnavailable` it keeps what it had.
+        """
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        loaded = Loaded(rows_of(tables), manifest.mix)
+        rows = rows_of(tables)
+        loaded = Loaded(rows, manifest.mix, make_index(rows, self._index))
         with self._lock:
             self._loaded[manifest.generation] = loaded
             while len(self._loaded) > HELD:
@@ -94,11 +104,13 @@ class Shard:
 
     def score(self, generation: str, queries: Sequence[ScoreQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        return exact.score(held.rows, queries, held.mix, lambda scope: self._allowed(held, scope))
+        return exact.score(
+            held.rows, queries, held.mix, lambda scope: self._allowed(held, scope), held.index
+        )
 
     def near(self, generation: str, queries: Sequence[NearQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        return exact.near(held.rows, queries, lambda scope: self._allowed(held, scope))
+        return exact.near(held.rows, queries, lambda scope: self._allowed(held, scope), held.index)
 
     def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s

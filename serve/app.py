@@ -163,7 +163,7 @@ class Ingress:
 def _shard(settings: Settings, shard: int) -> Application:
     search = settings.search
     return serve.deployment(name=f"shard-{shard}")(ShardReplica).bind(
-        partial(open_objects, settings), shard, search.shards, search.poll_s
+        partial(open_objects, settings), shard, search.shards, search.poll_s, search.index
     )
 
 

@@ -10,6 +10,7 @@ from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.shard import Shard
+from llmrec_ray.types import IndexKind
 from serve.calls.questions import Question, answer
 from serve.observe.meters import meters
 from serve.observe.metrics import SHARD_ITEMS, SHARD_QUESTIONS, SHARD_SECONDS
@@ -29,10 +30,15 @@ class ShardReplica:
     """The deployment `shard-N`; routed to once what is current, if anything is, is loaded."""
 
     async def __init__(
-        self, open_store: Callable[[], ObjectStore], shard: int, shards: int, poll_s: float
+        self,
+        open_store: Callable[[], ObjectStore],
+        shard: int,
+        shards: int,
+        poll_s: float,
+        index: IndexKind,
     ) -> None:
         store = open_store()
-        self._shard = Shard(store, shard, shards)
+        self._shard = Shard(store, shard, shards, index=index)
         self._follower = Follower(store)
         self._poll_s = poll_s
         self._meters = meters()

@@ -21,6 +21,8 @@ from llmrec_ray.schemas import (
 from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
+MOST_POPULAR = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -74,18 +76,22 @@ class Rows:
     """Row-aligned items: ids, Arrow fields, vectors, popularity.
 
     `text` float32 [rows, text dims] with their `norms`; `context` (q) and `target` (p) float32
-    [rows, taste dims]; `longest` is the largest norm of a row's [p ; t].
+    [rows, taste dims]; `longest` is the largest norm of a row's [p ; t], `spread` how far the norms
+    of texts differ; `most_popular` are rows, the best first.
     """
 
     ids: tuple[str, ...]
     row_of: dict[str, int]
     items: pa.Table
+    titles: pa.StringArray
     text: Float32s
     norms: Float64s
     context: Float32s
     target: Float32s
     longest: float
+    spread: float
     popularity: Float64s
+    most_popular: Ints
     neighbours: Neighbours
 
     def __len__(self) -> int:
@@ -101,7 +107,7 @@ class Rows:
         return np.concatenate([self.target[rows], self.text[rows]], axis=-1)
 
     def title(self, row: int) -> str:
-        return cast(str, self.items[TITLE][row].as_py())
+        return cast(str, self.titles[row].as_py())
 
     def item(self, row: int) -> Item:
         """The item at a row; fields without a value are left out."""
@@ -123,16 +129,20 @@ def rows_of(segments: Sequence[Tables]) -> Rows:
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
     context, target = _taste(segments, CONTEXT), _taste(segments, TARGET_VECTOR)
     squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
+    popular = numbers(popularity, POPULARITY)
     return Rows(
         ids=ids,
         row_of={item_id: row for row, item_id in enumerate(ids)},
         items=items,
+        titles=cast(pa.StringArray, items.column(TITLE).combine_chunks()),
         text=text,
         norms=norms,
         context=context,
         target=target,
         longest=float(np.sqrt(squares.max(initial=0.0))),
-        popularity=numbers(popularity, POPULARITY),
+        spread=float(np.ptp(norms)) if len(norms) else 0.0,
+        popularity=popular,
+        most_popular=np.argsort(-popular, kind="stable")[:MOST_POPULAR],
         neighbours=_neighbours(segments),
     )
 
