@@ -8,6 +8,7 @@ on.
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -22,7 +23,8 @@ from llmrec_ray.search import exact
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.index import Index, make_index
 from llmrec_ray.search.merge import merge
-from llmrec_ray.search.segment import Rows, Tables, rows_of
+from llmrec_ray.search.originals import Originals
+from llmrec_ray.search.segment import MATRICES, Joining, Rows, Tables, in_memory, rows_of
 from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import (
     Bools,
@@ -62,10 +64,18 @@ class Shard:
     """Owns the items of a range of buckets. Thread-safe; every method is blocking numpy work."""
 
     def __init__(
-        self, store: ObjectStore, shard: int, shards: int, *, index: IndexKind = "auto"
+        self,
+        store: ObjectStore,
+        shard: int,
+        shards: int,
+        *,
+        index: IndexKind = "auto",
+        originals: Path | None = None,
     ) -> None:
+        """Vectors are mapped from files in the folder `originals`; without it, held in memory."""
         self._store = store
         self._index: IndexKind = index
+        self._originals = Originals(originals, f"{shard}-of-{shards}-") if originals else None
         self._buckets = shard_buckets(shard, shards)
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = Lock()
@@ -90,12 +100,15 @@ class Shard:
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        rows = rows_of(tables)
+        rows = rows_of(tables, self._joining(manifest))
         loaded = Loaded(rows, manifest.mix, make_index(rows, self._index))
         with self._lock:
             self._loaded[manifest.generation] = loaded
             while len(self._loaded) > HELD:
                 self._loaded.popitem(last=False)
+            held = list(self._loaded)
+        if self._originals is not None:
+            self._originals.forget([f"{name}-{part}" for name in held for part in MATRICES])
 
     def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Float64s:
         """Σ w [τ q ; γ t] over the events whose items this shard owns, float64 [dim]."""
@@ -137,6 +150,13 @@ class Shard:
                 generation=generation,
             )
         return loaded
+
+    def _joining(self, manifest: Manifest) -> Joining:
+        """A generation's id is a hash of its content, and so names its matrices."""
+        originals = self._originals
+        if originals is None:
+            return in_memory
+        return lambda name, parts: originals.mapped(f"{manifest.generation}-{name}", parts)
 
     def _overlaps(self, segment: Segment) -> bool:
         owned = self._buckets

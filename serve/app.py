@@ -163,7 +163,12 @@ class Ingress:
 def _shard(settings: Settings, shard: int) -> Application:
     search = settings.search
     return serve.deployment(name=f"shard-{shard}")(ShardReplica).bind(
-        partial(open_objects, settings), shard, search.shards, search.poll_s, search.index
+        partial(open_objects, settings),
+        shard,
+        search.shards,
+        search.poll_s,
+        index=search.index,
+        originals=search.originals,
     )
 
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
@@ -35,10 +36,12 @@ class ShardReplica:
         shard: int,
         shards: int,
         poll_s: float,
+        *,
         index: IndexKind,
+        originals: Path | None,
     ) -> None:
         store = open_store()
-        self._shard = Shard(store, shard, shards, index=index)
+        self._shard = Shard(store, shard, shards, index=index, originals=originals)
         self._follower = Follower(store)
         self._poll_s = poll_s
         self._meters = meters()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
 MOST_POPULAR = 4096
+MATRICES = ("text", CONTEXT, TARGET_VECTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,25 @@ class Rows:
         return Item(values[ITEM_ID], values[TITLE], fields)
 
 
-def rows_of(segments: Sequence[Tables]) -> Rows:
-    """Join segments, in order, into the rows of one shard."""
+class Joining(Protocol):
+    """Joins matrices, one below the other: in memory, or in a file that is mapped."""
+
+    def __call__(self, name: str, parts: Sequence[Float32s]) -> Float32s: ...
+
+
+def in_memory(name: str, parts: Sequence[Float32s]) -> Float32s:  # noqa: ARG001
+    """The parts as one matrix in memory."""
+    return np.concatenate(parts)
+
+
+def rows_of(segments: Sequence[Tables], join: Joining = in_memory) -> Rows:
+    """Join segments, in order, into the rows of one shard; `join` says where vectors lie."""
     items = pa.concat_tables([part.items for part in segments]).combine_chunks()
     ids = tuple(texts(items, ITEM_ID))
-    text = np.concatenate([vectors(part.text) for part in segments])
+    text = join(MATRICES[0], [vectors(part.text) for part in segments])
     popularity = pa.concat_tables([part.popularity for part in segments])
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
-    context, target = _taste(segments, CONTEXT), _taste(segments, TARGET_VECTOR)
+    context, target = (join(name, _taste(segments, name)) for name in MATRICES[1:])
     squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
     popular = numbers(popularity, POPULARITY)
     return Rows(
@@ -147,15 +159,14 @@ def rows_of(segments: Sequence[Tables]) -> Rows:
     )
 
 
-def _taste(segments: Sequence[Tables], name: str) -> Float32s:
+def _taste(segments: Sequence[Tables], name: str) -> list[Float32s]:
     """The learned vectors of one role, float32 [rows, taste dims]; no dims without events."""
-    parts = [
+    return [
         np.zeros((part.items.num_rows, 0), np.float32)
         if part.taste is None
         else vectors(part.taste, name)
         for part in segments
     ]
-    return np.concatenate(parts)
 
 
 def _neighbours(segments: Sequence[Tables]) -> Neighbours:
