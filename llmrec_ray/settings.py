@@ -115,7 +115,7 @@ class SearchSettings(Section):
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 2
     index: IndexKind = "auto"
-    originals: Path | None = Path("var/originals")
+    originals: Path | None = None
     deadline_s: Seconds = 1.0
     hedge_after_s: Seconds = 0.1
     poll_s: Seconds = 1.0

@@ -13,8 +13,8 @@ from llmrec_ray.search.index import Index, is_selective
 from llmrec_ray.search.segment import Rows
 from llmrec_ray.types import Bools, Float32s, Float64s, Ints, Mix, ScoreQuery, WeightedEvent
 
-NEAREST = 120  # rows scored for their vectors, and for each row of the answer as many as the next
-NEAREST_EACH = 8
+NEAREST = 60  # rows scored for their vectors, and for each row of the answer as many as the next
+NEAREST_EACH = 4
 REACH = 6  # times as many are asked of the index where neighbours or the prior order them anew
 LINKED = 1_024  # neighbours of a history that are scored, those that it pulls most
 POPULAR = 128
@@ -66,7 +66,8 @@ def nearest_pool(
     """Allowed rows whose [p ; t] is nearest to a vector [dim], ascending."""
     if index is None or is_selective(int(np.count_nonzero(allowed)), len(rows)):
         return np.flatnonzero(allowed)
-    return np.sort(index.nearest(vector, NEAREST + NEAREST_EACH * limit, allowed)[0])
+    count = NEAREST + NEAREST_EACH * limit
+    return np.sort(_best(*index.nearest(vector, count, allowed), count))
 
 
 def pool(
@@ -98,7 +99,7 @@ def pool(
     return np.unique(np.concatenate(found))
 
 
-def _best(rows: Ints, values: Float64s, count: int) -> Ints:
+def _best(rows: Ints, values: Float32s | Float64s, count: int) -> Ints:
     """The rows with the `count` largest values, in no order."""
     if len(rows) <= count:
         return rows
