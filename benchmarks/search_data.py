@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmarks.embed import passages
 from llmrec_ray.embedding import open_embedder
 from llmrec_ray.generation.draft import ChannelTable, Draft
-from llmrec_ray.generation.manifest import FieldSpec, Scale
+from llmrec_ray.generation.manifest import ChannelKind, FieldSpec, Scale
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.schemas import (
     NEIGHBOURS_SCHEMA,
@@ -92,8 +92,8 @@ def draft_of(made: Corpus) -> Draft:
         "weight": np.random.default_rng(SEED).random(len(pairs)).astype(np.float32),
     }
     tastes = [vectors_column(made.context), vectors_column(made.target)]
-    popularity = pa.table({"popularity": made.popularity}, schema=POPULARITY_SCHEMA)
-    channels = {
+    popularity = pa.table({"popularity": pa.array(made.popularity)}, schema=POPULARITY_SCHEMA)
+    channels: dict[ChannelKind, pa.Table] = {
         "text": pa.table([vectors_column(made.text)], schema=vectors_schema(dim)),
         "taste": pa.table(tastes, schema=taste_schema(TASTE)),
         "neighbours": pa.table(neighbours, schema=NEIGHBOURS_SCHEMA),

@@ -20,7 +20,7 @@ Search = Callable[[np.ndarray, int], list[int]]
 
 def chromadb(vectors: np.ndarray) -> Search:
     """An in-process collection; its ef is changed in place."""
-    import chromadb
+    import chromadb  # pyright: ignore[reportMissingImports]
 
     client = chromadb.PersistentClient(tempfile.mkdtemp(prefix="chroma-"))
     collection = client.create_collection(
@@ -52,7 +52,7 @@ def chromadb(vectors: np.ndarray) -> Search:
 
 def qdrant_edge(vectors: np.ndarray) -> Search:
     """An in-process shard of one segment, its HNSW built before the first query."""
-    import qdrant_edge as edge
+    import qdrant_edge as edge  # pyright: ignore[reportMissingImports]
 
     config = edge.EdgeConfig(
         vectors=edge.EdgeVectorParams(vectors.shape[1], edge.Distance.Cosine),

@@ -1,5 +1,8 @@
 """Raw faiss in this process and peers in their own: queries in, answers and seconds out."""
 
+# pyright: reportCallIssue=false
+# (faiss describes its C++ signatures, which its Python layer widens)
+
 import json
 import subprocess
 import time

@@ -57,7 +57,8 @@ def pulls_of(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Pulls:
         targets.append(linked)
         addends.append(through_neighbours(weights, event, mix))
     found, places = np.unique(np.concatenate(targets), return_inverse=True)
-    return Pulls(found, np.bincount(places, np.concatenate(addends), minlength=len(found)))
+    sums = np.bincount(places, np.concatenate(addends), minlength=len(found))
+    return Pulls(found, sums.astype(np.float64, copy=False))
 
 
 def nearest_pool(

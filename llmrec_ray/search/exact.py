@@ -95,8 +95,10 @@ def _products(pools: Sequence[Ints], parts: Sequence[tuple[Float32s, Float32s]])
     larger pools share one reading of all rows.
     """
     if 4 * sum(len(found) for found in pools) > len(parts[0][0]):
-        everything = sum(queries @ matrix.T for matrix, queries in parts)
-        return [row[found] for row, found in zip(everything, pools, strict=True)]
+        everything = np.zeros((len(pools), len(parts[0][0])), np.float32)
+        for matrix, queries in parts:
+            everything += queries @ matrix.T
+        return [everything[place, found] for place, found in enumerate(pools)]
     return [
         sum(
             (matrix[found] @ queries[place] for matrix, queries in parts),

@@ -3,6 +3,9 @@
 Replicas on one node map the same file, since its name is a hash of what it holds.
 """
 
+# pyright: reportUnknownMemberType=false
+# (numpy leaves the writer of file headers without types)
+
 import os
 import tempfile
 from collections.abc import Collection, Sequence

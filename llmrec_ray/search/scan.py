@@ -5,8 +5,8 @@ ones are among them. So the largest have no code: the head, scored by a matrix p
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportMissingTypeStubs=false
-# (faiss is a SWIG module without stubs)
+# pyright: reportUnknownArgumentType=false, reportCallIssue=false
+# (faiss describes its C++ signatures, which its Python layer widens)
 
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, cast
@@ -58,7 +58,7 @@ class Scan:
     ) -> tuple[Ints, Float32s]:
         import faiss
 
-        options = {"nprobe": self._probes}
+        options: dict[str, object] = {"nprobe": self._probes}
         if hidden > count:
             open_codes = allowed[self._coded]
             bits = np.packbits(open_codes, bitorder="little")
@@ -91,7 +91,11 @@ class Scan:
 
         dim = rows.dim + self._odd
         faiss.omp_set_num_threads(1)
-        index = faiss.index_factory(dim, f"IVF{lists},PQ{dim // 2}x4fs", faiss.METRIC_INNER_PRODUCT)
+        kind = f"IVF{lists},PQ{dim // 2}x4fs"
+        index = cast(
+            "faiss.IndexIVFPQFastScan",
+            faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT),
+        )
         index.cp.seed = SEED
         random = np.random.default_rng(SEED)
         wanted = max(TRAINING, 64 * lists)

@@ -108,7 +108,7 @@ class Rows:
         return np.concatenate([self.target[rows], self.text[rows]], axis=-1)
 
     def title(self, row: int) -> str:
-        return cast(str, self.titles[row].as_py())
+        return self.titles[row].as_py()
 
     def item(self, row: int) -> Item:
         """The item at a row; fields without a value are left out."""
