@@ -19,7 +19,7 @@ from llmrec_ray.types import Bools, Float32s, Ints
 if TYPE_CHECKING:
     import faiss
 
-HEAD = 0.02
+HEAD = 0.01
 HEAD_ROWS = 16_384  # more would take longer than the scan
 EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
 TRAINING = 8_192  # rows; a codebook has 16 entries
