@@ -20,7 +20,7 @@ from pydantic_settings import (
 )
 
 from llmrec_ray.errors import InvalidSettings
-from llmrec_ray.types import EventType, Runtime
+from llmrec_ray.types import EventType, IndexKind, Runtime
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -118,6 +118,8 @@ class SearchSettings(Section):
     """The search group: its size, how long a caller waits, how often replicas look around."""
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 2
+    index: IndexKind = "auto"
+    originals: Path | None = None
     deadline_s: Seconds = 1.0
     hedge_after_s: Seconds = 0.1
     poll_s: Seconds = 1.0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -24,8 +25,10 @@ from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact
 from llmrec_ray.search.delta import Delta, delta_of
 from llmrec_ray.search.filters import mask
+from llmrec_ray.search.index import Index, make_index
 from llmrec_ray.search.merge import merge
-from llmrec_ray.search.segment import Rows, Tables, rows_of
+from llmrec_ray.search.originals import Originals
+from llmrec_ray.search.segment import MATRICES, Joining, Rows, Tables, in_memory, rows_of
 from llmrec_ray.storage.columns import texts
 from llmrec_ray.types import (
     Bools,
@@ -33,6 +36,7 @@ from llmrec_ray.types import (
     Filter,
     Float32s,
     Float64s,
+    IndexKind,
     Item,
     Mix,
     NearQuery,
@@ -56,6 +60,7 @@ class Loaded:
     mix: Mix
     encoder: str
     delta: Delta
+    index: Index | None = None
     masks: OrderedDict[Filter, Bools] = field(default_factory=OrderedDict[Filter, Bools])
 
 
@@ -63,11 +68,23 @@ class Shard:
     """Owns the items of a range of buckets. Thread-safe; every method is blocking numpy work."""
 
     def __init__(
-        self, store: ObjectStore, shard: int, shards: int, log: ItemLog | None = None
+        self,
+        store: ObjectStore,
+        shard: int,
+        shards: int,
+        log: ItemLog | None = None,
+        *,
+        index: IndexKind = "auto",
+        originals: Path | None = None,
     ) -> None:
-        """Without a `log` it answers from generations alone."""
+        """Without a `log` it answers from generations alone.
+
+        Vectors are mapped from files in the folder `originals`; without it, held in memory.
+        """
         self._store = store
         self._log = log
+        self._index: IndexKind = index
+        self._originals = Originals(originals, f"{shard}-of-{shards}-") if originals else None
         self._buckets = shard_buckets(shard, shards)
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = Lock()
@@ -95,14 +112,17 @@ class Shard:
             return {name: loaded.delta for name, loaded in self._loaded.items()}
 
     def prepare(self, manifest: Manifest) -> None:
-        """Load a generation's rows; after `Corrupt` or `StoreUnavailable` it keeps what it had."""
+        """Load a generation's rows and derive their index.
+
+        After `Corrupt` or `StoreUnavailable` it keeps what it had.
+        """
         if manifest.generation in self.held:
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        rows = rows_of(tables, np.array(manifest.text_mean))
+        rows = rows_of(tables, np.array(manifest.text_mean), self._joining(manifest))
         encoder = manifest.encoder.hash
         delta = delta_of(rows, {}, manifest.item_seq, encoder)
-        loaded = Loaded(rows, manifest.mix, encoder, delta)
+        loaded = Loaded(rows, manifest.mix, encoder, delta, make_index(rows, self._index))
         with self._tailing:
             # Without the log, what is published is better than nothing; `catch_up` tries again.
             with suppress(EventStoreUnavailable):
@@ -111,6 +131,9 @@ class Shard:
                 self._loaded[manifest.generation] = loaded
                 while len(self._loaded) > HELD:
                     self._loaded.popitem(last=False)
+                kept = list(self._loaded)
+        if self._originals is not None:
+            self._originals.forget([f"{name}-{part}" for name in kept for part in MATRICES])
 
     def catch_up(self) -> None:
         """Apply what the item log has by now; after an error it keeps what it had."""
@@ -145,7 +168,9 @@ class Shard:
 
     def score(self, generation: str, queries: Sequence[ScoreQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        found = exact.score(held.rows, queries, held.mix, lambda scope: self._allowed(held, scope))
+        found = exact.score(
+            held.rows, queries, held.mix, lambda scope: self._allowed(held, scope), held.index
+        )
         live = held.delta.rows
         if not len(live):
             return found
@@ -154,7 +179,7 @@ class Shard:
 
     def near(self, generation: str, queries: Sequence[NearQuery]) -> list[list[Candidate]]:
         held = self._get(generation)
-        found = exact.near(held.rows, queries, lambda scope: self._allowed(held, scope))
+        found = exact.near(held.rows, queries, lambda scope: self._allowed(held, scope), held.index)
         live = held.delta.rows
         if not len(live):
             return found
@@ -204,6 +229,13 @@ class Shard:
                 generation=generation,
             )
         return loaded
+
+    def _joining(self, manifest: Manifest) -> Joining:
+        """A generation's id is a hash of its content, and so names its matrices."""
+        originals = self._originals
+        if originals is None:
+            return in_memory
+        return lambda name, parts: originals.mapped(f"{manifest.generation}-{name}", parts)
 
     def _overlaps(self, segment: Segment) -> bool:
         owned = self._buckets

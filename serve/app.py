@@ -185,7 +185,14 @@ class Ingress:
 
 def _shard(settings: Settings, shard: int) -> Application:
     search = settings.search
-    place = Place(shard, search.shards, search.poll_s, settings.items.poll_s)
+    place = Place(
+        shard,
+        search.shards,
+        search.poll_s,
+        settings.items.poll_s,
+        index=search.index,
+        originals=search.originals,
+    )
     return serve.deployment(name=f"shard-{shard}")(ShardReplica).bind(
         partial(open_objects, settings), partial(open_items, settings), place
     )

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
@@ -12,6 +13,7 @@ from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search.delta import Delta
 from llmrec_ray.shard import Shard
+from llmrec_ray.types import IndexKind
 from serve.calls.questions import Question, answer_now
 from serve.observe.meters import meters
 from serve.observe.metrics import (
@@ -27,12 +29,14 @@ log = logging.getLogger("ray.serve")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which shard of how many, and how often it looks for generations and for live items."""
+    """Which shard of how many, how often it looks for what is new, and how it holds vectors."""
 
     shard: int
     shards: int
     poll_s: float
     items_poll_s: float
+    index: IndexKind = "auto"
+    originals: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,14 @@ class ShardReplica:
         place: Place,
     ) -> None:
         store = open_store()
-        self._shard = Shard(store, place.shard, place.shards, open_log())
+        self._shard = Shard(
+            store,
+            place.shard,
+            place.shards,
+            open_log(),
+            index=place.index,
+            originals=place.originals,
+        )
         self._follower = Follower(store)
         self._place = place
         self._meters = meters()

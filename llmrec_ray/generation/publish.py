@@ -201,8 +201,8 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
 def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
-    mean: Float64s = np.round(vectors(text.table).mean(axis=0, dtype=np.float64), MEAN_DIGITS)
-    return tuple(float(value) for value in mean)
+    mean: Float64s = vectors(text.table).astype(np.float64).mean(axis=0)
+    return tuple(round(float(value), MEAN_DIGITS) for value in mean)
 
 
 def _id(manifest: Manifest) -> str:

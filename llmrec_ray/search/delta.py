@@ -7,12 +7,15 @@ one has none of these until it is trained with.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
 
 from llmrec_ray.item_log import ItemChange
 from llmrec_ray.item_rows import item_rows
-from llmrec_ray.search.segment import Neighbours, Rows
+from llmrec_ray.schemas import TITLE
+from llmrec_ray.search.segment import MOST_POPULAR, Neighbours, Rows
 from llmrec_ray.types import Float32s, Float64s, Ints
 
 
@@ -55,18 +58,22 @@ def _live_rows(base: Rows, changes: Sequence[ItemChange]) -> Rows:
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
     target = _kept(base.target, learned)
     squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
-    items = [change.item for change in changes if change.item is not None]
+    table = item_rows([one.item for one in changes if one.item is not None], base.items.schema)
+    popularity = _kept_numbers(base.popularity, learned)
     return Rows(
         ids=ids,
         row_of={item_id: row for row, item_id in enumerate(ids)},
-        items=item_rows(items, base.items.schema),
+        items=table,
+        titles=cast("pa.StringArray", table.column(TITLE).combine_chunks()),
         text=text,
         norms=norms,
         mean=base.mean,
         context=_kept(base.context, learned),
         target=target,
         longest=float(np.sqrt(squares.max(initial=0.0))),
-        popularity=_kept_numbers(base.popularity, learned),
+        spread=float(np.ptp(norms)) if len(norms) else 0.0,
+        popularity=popularity,
+        most_popular=np.argsort(-popularity, kind="stable")[:MOST_POPULAR],
         neighbours=_neighbours(base.neighbours, learned, len(base)),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ from llmrec_ray.schemas import (
 )
 from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
+
+MOST_POPULAR = 4096
+MATRICES = ("text", CONTEXT, TARGET_VECTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +77,24 @@ class Rows:
     """Row-aligned items: ids, Arrow fields, vectors, popularity.
 
     `text` float32 [rows, text dims] with their `norms`, and `mean` float64 [text dims] over the
-    whole generation; `context` (q) and `target` (p) float32
-    [rows, taste dims]; `longest` is the largest norm of a row's [p ; t].
+    whole generation; `context` (q) and `target` (p) float32 [rows, taste dims]; `longest` is the
+    largest norm of a row's [p ; t], `spread` how far the norms of texts differ; `most_popular` are
+    rows, the best first.
     """
 
     ids: tuple[str, ...]
     row_of: dict[str, int]
     items: pa.Table
+    titles: pa.StringArray
     text: Float32s
     norms: Float64s
     mean: Float64s
     context: Float32s
     target: Float32s
     longest: float
+    spread: float
     popularity: Float64s
+    most_popular: Ints
     neighbours: Neighbours
 
     def __len__(self) -> int:
@@ -103,7 +110,7 @@ class Rows:
         return np.concatenate([self.target[rows], self.text[rows]], axis=-1)
 
     def title(self, row: int) -> str:
-        return cast(str, self.items[TITLE][row].as_py())
+        return self.titles[row].as_py()
 
     def item(self, row: int) -> Item:
         """The item at a row; fields without a value are left out."""
@@ -116,39 +123,56 @@ class Rows:
         return Item(values[ITEM_ID], values[TITLE], fields)
 
 
-def rows_of(segments: Sequence[Tables], mean: Float64s) -> Rows:
-    """Join segments, in order, into the rows of one shard; `mean` float64 [text dims]."""
+class Joining(Protocol):
+    """Joins matrices, one below the other: in memory, or in a file that is mapped."""
+
+    def __call__(self, name: str, parts: Sequence[Float32s]) -> Float32s: ...
+
+
+def in_memory(name: str, parts: Sequence[Float32s]) -> Float32s:  # noqa: ARG001
+    """The parts as one matrix in memory."""
+    return np.concatenate(parts)
+
+
+def rows_of(segments: Sequence[Tables], mean: Float64s, join: Joining = in_memory) -> Rows:
+    """Join segments, in order, into the rows of one shard; `mean` float64 [text dims].
+
+    `join` says where vectors lie.
+    """
     items = pa.concat_tables([part.items for part in segments]).combine_chunks()
     ids = tuple(texts(items, ITEM_ID))
-    text = np.concatenate([vectors(part.text) for part in segments])
+    text = join(MATRICES[0], [vectors(part.text) for part in segments])
     popularity = pa.concat_tables([part.popularity for part in segments])
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
-    context, target = _taste(segments, CONTEXT), _taste(segments, TARGET_VECTOR)
+    context, target = (join(name, _taste(segments, name)) for name in MATRICES[1:])
     squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
+    popular = numbers(popularity, POPULARITY)
     return Rows(
         ids=ids,
         row_of={item_id: row for row, item_id in enumerate(ids)},
         items=items,
+        titles=cast(pa.StringArray, items.column(TITLE).combine_chunks()),
         text=text,
         norms=norms,
         mean=mean,
         context=context,
         target=target,
         longest=float(np.sqrt(squares.max(initial=0.0))),
-        popularity=numbers(popularity, POPULARITY),
+        spread=float(np.ptp(norms)) if len(norms) else 0.0,
+        popularity=popular,
+        most_popular=np.argsort(-popular, kind="stable")[:MOST_POPULAR],
         neighbours=_neighbours(segments),
     )
 
 
-def _taste(segments: Sequence[Tables], name: str) -> Float32s:
+def _taste(segments: Sequence[Tables], name: str) -> list[Float32s]:
     """The learned vectors of one role, float32 [rows, taste dims]; no dims without events."""
-    parts = [
+    return [
         np.zeros((part.items.num_rows, 0), np.float32)
         if part.taste is None
         else vectors(part.taste, name)
         for part in segments
     ]
-    return np.concatenate(parts)
 
 
 def _neighbours(segments: Sequence[Tables]) -> Neighbours:

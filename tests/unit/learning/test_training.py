@@ -13,6 +13,7 @@ from llmrec_ray.learning.tuning import Budget, Knobs, tune
 from llmrec_ray.learning.validation import split
 from llmrec_ray.types import EventWeights, Mix
 from tests.unit.learning.conftest import ITEMS, log_of
+from tests.unit.learning.test_next_items import whole
 
 WEIGHTS = EventWeights({"like": 1.0}, recency=0.8, value_share=0.0)
 START = Knobs(WEIGHTS, Mix(1.0, 1.0, 0.1, 0.1, 2.0, 6.0), ridge=2.0, company=0.3)
@@ -39,7 +40,7 @@ def test_short_vectors_of_full_rank_are_the_whole_map(planted: EventLog) -> None
     model = solve(found, 2.0)
     learned = taste(found, model, items=ITEMS, dim=ITEMS, seed=1)
     product = learned.context @ learned.target.T
-    expected = model.rows(0, ITEMS)
+    expected = whole(model)
     assert np.allclose(product[np.ix_(model.codes, model.codes)], expected, atol=1e-4)
 
 
@@ -49,10 +50,7 @@ def test_neighbours_are_what_the_short_vectors_miss(planted: EventLog) -> None:
     model = solve(found, 2.0)
     learned = taste(found, model, items=ITEMS, dim=3, seed=1)
     pairs = missed(data, model, learned, most=5, min_support=1)
-    left = (
-        model.rows(0, ITEMS)
-        - (learned.context @ learned.target.T)[np.ix_(model.codes, model.codes)]
-    )
+    left = whole(model) - (learned.context @ learned.target.T)[np.ix_(model.codes, model.codes)]
     place = {int(code): at for at, code in enumerate(model.codes)}
     for source, target, weight in zip(pairs.sources, pairs.targets, pairs.weights, strict=True):
         assert source != target

@@ -49,7 +49,10 @@ def test_the_two_node_run_deploys_it_but_for_the_numbers_of_scaling() -> None:
         "args": {},
         "deployments": [],
     }
-    assert application["args"] == {**APPLICATION["args"], "search": {"shards": SHARDS}}
+    assert application["args"] == {
+        **APPLICATION["args"],
+        "search": {**APPLICATION["args"]["search"], "shards": SHARDS},
+    }
     assert set(deployments) == names(build(settings_of(application["args"])))
     for name, deployment in deployments.items():
         shipped = DEPLOYMENTS[name]

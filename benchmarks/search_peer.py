@@ -1,0 +1,132 @@
+"""A peer and a file of vectors in; on stdin settings and ranges of queries in, on stdout answers.
+
+`python benchmarks/search_peer.py PEER VECTORS.npy QUERIES.npy` runs in the peers' environment, one
+process a peer, and builds its index with one thread. Every line in is
+`{"setting", "start", "end"}`, every line out `{"ids", "seconds"}`: the ten nearest by cosine, one
+query after the other.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+Search = Callable[[np.ndarray, int], list[int]]
+"""One query vector and the peer's setting (its ef) to the rows found."""
+
+
+def chromadb(vectors: np.ndarray) -> Search:
+    """An in-process collection; its ef is changed in place."""
+    import chromadb  # pyright: ignore[reportMissingImports]
+
+    client = chromadb.PersistentClient(tempfile.mkdtemp(prefix="chroma-"))
+    collection = client.create_collection(
+        "items",
+        embedding_function=None,
+        configuration={
+            "hnsw": {
+                "space": "cosine",
+                "ef_construction": 200,
+                "max_neighbors": 32,
+                "num_threads": 1,
+            }
+        },
+    )
+    for start in range(0, len(vectors), 5000):
+        part = vectors[start : start + 5000]
+        collection.add(ids=[str(start + n) for n in range(len(part))], embeddings=part)
+    now = [0]
+
+    def search(vector: np.ndarray, ef: int) -> list[int]:
+        if now[0] != ef:
+            collection.modify(configuration={"hnsw": {"ef_search": ef}})
+            now[0] = ef
+        found = collection.query(query_embeddings=vector[None], n_results=10, include=[])
+        return [int(name) for name in found["ids"][0]]
+
+    return search
+
+
+def qdrant_edge(vectors: np.ndarray) -> Search:
+    """An in-process shard of one segment, its HNSW built before the first query."""
+    import qdrant_edge as edge  # pyright: ignore[reportMissingImports]
+
+    config = edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(vectors.shape[1], edge.Distance.Cosine),
+        hnsw_config=edge.HnswIndexConfig(32, 200, 0, max_indexing_threads=1),
+        optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=1),
+        max_search_threads=1,
+    )
+    shard = edge.EdgeShard.create(tempfile.mkdtemp(prefix="qdrant-"), config)
+    for start in range(0, len(vectors), 1000):
+        part = vectors[start : start + 1000].tolist()
+        points = [edge.Point(start + n, vector) for n, vector in enumerate(part)]
+        shard.update(edge.UpdateOperation.upsert_points(points))
+    shard.optimize()
+
+    def search(vector: np.ndarray, ef: int) -> list[int]:
+        request = edge.SearchRequest(
+            query=edge.Query.Nearest(vector.tolist()),
+            limit=10,
+            params=edge.SearchParams(hnsw_ef=ef),
+        )
+        return [int(point.id) for point in shard.search(request)]
+
+    return search
+
+
+def pgvector(vectors: np.ndarray) -> Search:
+    """A server beside this process, one connection, prepared statements, binary vectors."""
+    import psycopg
+
+    url, table = sys.argv[4], "items"
+    connection = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.execute(f"CREATE TABLE {table} (id int, v vector({vectors.shape[1]}))".encode())
+    connection.execute("SET maintenance_work_mem = '1GB'")
+    connection.execute("SET max_parallel_maintenance_workers = 0")
+    with connection.cursor().copy(b"COPY items FROM STDIN") as copy:
+        for row, vector in enumerate(vectors):
+            copy.write_row((row, _text(vector)))
+    connection.execute(
+        "CREATE INDEX ON items USING hnsw (v vector_cosine_ops)"
+        " WITH (m = 32, ef_construction = 100)"
+    )
+    now = [0]
+
+    def search(vector: np.ndarray, ef: int) -> list[int]:
+        if now[0] != ef:
+            connection.execute(f"SET hnsw.ef_search = {ef}".encode())
+            now[0] = ef
+        rows = connection.execute(
+            "SELECT id FROM items ORDER BY v <=> %s::vector LIMIT 10", (_text(vector),)
+        )
+        return [row[0] for row in rows]
+
+    return search
+
+
+def _text(vector: np.ndarray) -> str:
+    return "[" + ",".join(map(str, vector.tolist())) + "]"
+
+
+def main() -> None:
+    """Build, say how long it took, and answer lines until there are no more."""
+    made = {"chromadb": chromadb, "qdrant_edge": qdrant_edge, "pgvector": pgvector}[sys.argv[1]]
+    vectors, queries = np.load(sys.argv[2]), np.load(sys.argv[3])
+    since = time.perf_counter()
+    search = made(vectors)
+    print(json.dumps({"build_s": time.perf_counter() - since}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        search(queries[0], asked["setting"])
+        since = time.perf_counter()
+        ids = [search(query, asked["setting"]) for query in queries[asked["start"] : asked["end"]]]
+        print(json.dumps({"ids": ids, "seconds": time.perf_counter() - since}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Rows in, a faiss index of 4-bit codes out: it reads all codes for a query, or the likely lists.
+
+Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
+ones are among them. So the largest have no code: the head, scored by a matrix product.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportCallIssue=false
+# (faiss describes its C++ signatures, which its Python layer widens)
+
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from llmrec_ray.search.segment import Rows
+from llmrec_ray.types import Bools, Float32s, Ints
+
+if TYPE_CHECKING:
+    import faiss
+
+HEAD = 0.01
+HEAD_ROWS = 16_384  # more would take longer than the scan
+EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
+TRAINING = 8_192  # rows; a codebook has 16 entries
+ADDED = 16_384  # rows copied at once
+SCAN_LISTS = 16
+IVF_PROBED = 0.2
+SEED = 13
+
+
+class Scan:
+    """Product-quantised codes, 2 dimensions in 4 bits, in lists of which a share is probed.
+
+    `probed` 1.0 reads every code; None divides the rows finely and reads the nearest fifth.
+    """
+
+    def __init__(self, rows: Rows, *, probed: float | None) -> None:
+        norms = _norms(rows)
+        self._head = _head(norms)
+        self._coded = np.setdiff1d(np.arange(len(rows)), self._head)
+        self._head_vectors = np.ascontiguousarray(rows.vectors(self._head))
+        lists = SCAN_LISTS if probed else int(4 * sqrt(len(self._coded)))
+        lists = max(1, min(lists, len(self._coded) // 64))
+        self._probes = ceil((probed or IVF_PROBED) * lists)
+        self._odd = rows.dim % 2
+        self._index = self._build(rows, lists)
+
+    def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
+        """The nearest `count` by their codes, and of the head by their vectors."""
+        hidden = len(allowed) - int(np.count_nonzero(allowed))
+        coded, rough = self._scan(vector, count, allowed, hidden)
+        head, products = self._of_head(vector, count, allowed)
+        return np.concatenate([coded, head]), np.concatenate([rough, products])
+
+    def _scan(
+        self, vector: Float32s, count: int, allowed: Bools, hidden: int
+    ) -> tuple[Ints, Float32s]:
+        import faiss
+
+        options: dict[str, object] = {"nprobe": self._probes}
+        if hidden > count:
+            open_codes = allowed[self._coded]
+            bits = np.packbits(open_codes, bitorder="little")
+            options["sel"] = faiss.IDSelectorBitmap(bits)
+        else:  # a few hidden rows are left out afterwards, which is cheaper
+            count += hidden
+        faiss.omp_set_num_threads(1)  # OpenMP keeps this for each calling thread
+        products, found = self._index.search(
+            self._padded(vector[np.newaxis]),
+            min(count, len(self._coded)),
+            params=faiss.SearchParametersIVF(**options),
+        )
+        there = found[0] >= 0
+        rows, rough = self._coded[found[0][there]], cast(Float32s, products[0][there])
+        if not hidden:
+            return rows, rough
+        seen = allowed[rows]
+        return rows[seen], rough[seen]
+
+    def _of_head(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
+        seen = allowed[self._head]
+        rows, products = self._head[seen], (self._head_vectors @ vector)[seen]
+        if len(rows) > count:
+            best = np.argpartition(products, len(rows) - count)[len(rows) - count :]
+            rows, products = rows[best], products[best]
+        return rows, products
+
+    def _build(self, rows: Rows, lists: int) -> "faiss.IndexIVFPQFastScan":
+        import faiss
+
+        dim = rows.dim + self._odd
+        faiss.omp_set_num_threads(1)
+        kind = f"IVF{lists},PQ{dim // 2}x4fs"
+        index = cast(
+            "faiss.IndexIVFPQFastScan",
+            faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT),
+        )
+        index.cp.seed = SEED
+        random = np.random.default_rng(SEED)
+        wanted = max(TRAINING, 64 * lists)
+        sample = random.permutation(self._coded)[:wanted]
+        index.train(self._padded(rows.vectors(np.sort(sample))))
+        for start in range(0, len(self._coded), ADDED):
+            index.add(self._padded(rows.vectors(self._coded[start : start + ADDED])))
+        return index
+
+    def _padded(self, vectors: Float32s) -> Float32s:
+        """Codes take dimensions in pairs: an odd one gets a companion that is zero."""
+        return np.pad(vectors, ((0, 0), (0, self._odd))) if self._odd else vectors
+
+
+def _norms(rows: Rows) -> Float32s:
+    """Lengths of [p ; t], float32 [rows]."""
+    squares = np.einsum("nd,nd->n", rows.target, rows.target) + rows.norms**2
+    return np.sqrt(squares).astype(np.float32)
+
+
+def _head(norms: Float32s) -> Ints:
+    """The rows that get no code, ascending: none where norms are even."""
+    if norms.max() <= EVEN * float(np.median(norms)):
+        return np.arange(0)
+    size = min(HEAD_ROWS, ceil(HEAD * len(norms)))
+    return np.sort(np.argsort(-norms, kind="stable")[:size])

@@ -1,0 +1,242 @@
+"""Indexes against the exact scorer: what is found, what never is, and that no score moves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmrec_ray.schemas import taste_schema, vectors_schema
+from llmrec_ray.search import exact
+from llmrec_ray.search.candidates import LINKED, pool, pulls_of
+from llmrec_ray.search.index import FEW, IVF_FROM, SCAN_FROM, Index, make_index, suited
+from llmrec_ray.search.segment import Rows, rows_of
+from llmrec_ray.storage.columns import vectors_column
+from llmrec_ray.types import (
+    Bools,
+    Float32s,
+    IndexKind,
+    Ints,
+    Metric,
+    Mix,
+    NearQuery,
+    Scope,
+    ScoreQuery,
+    WeightedEvent,
+)
+from tests.unit.search.conftest import tables
+
+MIX = Mix(neighbours=0.4, taste=0.7, text=0.5, prior=0.3, prior_fade=2.0, query=10.0)
+COUNT = 8_000
+TEXT_DIM, TASTE_DIM = 96, 33  # odd together: codes take dimensions in pairs
+LEAST: dict[IndexKind, float] = {"scan": 0.995, "ivf": 0.9}
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    rows: Rows
+    index: Index
+    least: float
+
+    def both(
+        self, asked: list[ScoreQuery], allowed: exact.Allowed
+    ) -> tuple[list[list[tuple[str, float]]], list[list[tuple[str, float]]]]:
+        """Ids and scores: those of the oracle, those found through the index."""
+        lists = (exact.score(self.rows, asked, MIX, allowed, index) for index in (None, self.index))
+        true, found = ([[(c.item_id, c.score) for c in one] for one in each] for each in lists)
+        return true, found
+
+
+def trained(count: int = COUNT) -> Rows:
+    """Shapes as encoders and training make them: texts in clusters, heavy-tailed taste norms."""
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(200, TEXT_DIM))
+    text = centres[random.integers(0, 200, count)] + random.normal(size=(count, TEXT_DIM))
+    text = (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
+    lengths = np.clip(0.075 * np.exp(1.36 * random.normal(size=count)), 0, 4.4)
+    tastes = [random.normal(size=(count, TASTE_DIM)) / np.sqrt(TASTE_DIM) for _ in range(2)]
+    context, target = ((lengths[:, None] * each).astype(np.float32) for each in tastes)
+    part = tables(count)
+    return rows_of(
+        [
+            replace(
+                part,
+                text=pa.table([vectors_column(text)], schema=vectors_schema(TEXT_DIM)),
+                taste=pa.table(
+                    [vectors_column(context), vectors_column(target)],
+                    schema=taste_schema(TASTE_DIM),
+                ),
+            )
+        ],
+        np.zeros(TEXT_DIM),
+    )
+
+
+@pytest.fixture(scope="module", params=list(LEAST))
+def indexed(request: pytest.FixtureRequest) -> Indexed:
+    rows = trained()
+    index = make_index(rows, request.param)
+    assert index is not None
+    return Indexed(rows, index, LEAST[request.param])
+
+
+def asked_by(rows: Rows, seed: int, events: int = 5, limit: int = 10) -> ScoreQuery:
+    random = np.random.default_rng(seed)
+    history = tuple(
+        WeightedEvent(f"e{n}", f"i{random.integers(len(rows)):03}", "like", float(weight))
+        for n, weight in enumerate(random.uniform(-0.5, 1, events))
+    )
+    return ScoreQuery(history, exact.gather(rows, history, MIX), 0.2, Scope(limit))
+
+
+def everything(rows: Rows) -> exact.Allowed:
+    return lambda _: np.ones(len(rows), dtype=np.bool_)
+
+
+def share_found(true: list[list[tuple[str, float]]], found: list[list[tuple[str, float]]]) -> float:
+    hits = sum(len({*a} & {*b}) for a, b in zip(true, found, strict=True))
+    return hits / sum(map(len, true))
+
+
+@pytest.mark.parametrize("part", ["text", "taste", "mix", "one event"])
+def test_an_index_finds_what_the_exact_scorer_finds_with_the_same_scores(
+    indexed: Indexed, part: str
+) -> None:
+    asked = [asked_by(indexed.rows, seed, 1 if part == "one event" else 8) for seed in range(60)]
+    if part in {"text", "taste"}:
+        kept = np.arange(indexed.rows.dim) < TASTE_DIM
+        kept = kept if part == "taste" else ~kept
+        asked = [ScoreQuery((), query.vector * kept, 0.0, query.scope) for query in asked]
+    true, found = indexed.both(asked, everything(indexed.rows))
+    assert share_found(true, found) >= indexed.least
+
+
+def test_a_query_finds_the_same_alone_and_in_a_batch(indexed: Indexed) -> None:
+    asked = [asked_by(indexed.rows, seed) for seed in range(20)]
+    _, batch = indexed.both(asked, everything(indexed.rows))
+    alone = [indexed.both([one], everything(indexed.rows))[1][0] for one in asked]
+    assert batch == alone
+
+
+def test_the_order_of_events_changes_no_bit(indexed: Indexed) -> None:
+    asked = asked_by(indexed.rows, 1, events=12)
+    turned = replace(asked, events=asked.events[::-1])
+    _, [found, again] = indexed.both([asked, turned], everything(indexed.rows))
+    assert found == again
+
+
+def test_an_index_made_again_finds_the_same() -> None:
+    rows = trained(3_000)
+    asked = [asked_by(rows, seed) for seed in range(20)]
+    first, second = (make_index(rows, "scan") for _ in range(2))
+    assert first is not None
+    assert exact.score(rows, asked, MIX, everything(rows), first) == exact.score(
+        rows, asked, MIX, everything(rows), second
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    share=st.sampled_from([0.0, 0.001, 0.1, 0.3, 0.6, 0.9, 0.99, 1.0]),
+    seed=st.integers(0, 50),
+    limit=st.sampled_from([1, 10, 100]),
+)
+def test_what_is_not_allowed_is_never_found(
+    indexed: Indexed, share: float, seed: int, limit: int
+) -> None:
+    passes = np.random.default_rng(seed).random(COUNT) < share
+    asked = asked_by(indexed.rows, seed, limit=limit)
+    [true], [found] = indexed.both([asked], lambda _: passes)
+    assert all(passes[indexed.rows.row_of[item_id]] for item_id, _ in found)
+    assert len(found) == len(true) == min(limit, int(passes.sum()))
+    assert len({item_id for item_id, _ in found}) == len(found)
+
+
+def test_a_filter_that_leaves_few_is_answered_exactly(indexed: Indexed) -> None:
+    passes = np.arange(COUNT) % 5 == 0
+    assert passes.sum() <= FEW
+    true, found = indexed.both([asked_by(indexed.rows, n) for n in range(30)], lambda _: passes)
+    assert true == found
+
+
+def test_a_filter_that_leaves_half_keeps_recall(indexed: Indexed) -> None:
+    passes = np.random.default_rng(3).random(COUNT) < 0.5
+    true, found = indexed.both([asked_by(indexed.rows, n) for n in range(60)], lambda _: passes)
+    assert share_found(true, found) >= indexed.least
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_the_nearest_texts_are_found_under_every_metric(indexed: Indexed, metric: Metric) -> None:
+    asked = [NearQuery(indexed.rows.text[row] * 2, metric, Scope(10)) for row in range(0, 600, 20)]
+    true, found = (
+        [
+            [(c.item_id, c.score) for c in one]
+            for one in exact.near(indexed.rows, asked, everything(indexed.rows), index)
+        ]
+        for index in (None, indexed.index)
+    )
+    assert share_found(true, found) >= indexed.least
+
+
+def test_texts_of_uneven_lengths_are_compared_one_by_one_where_angles_count() -> None:
+    rows = trained(2_000)
+    uneven = replace(rows, norms=rows.norms * 2, spread=1.0)
+    asked = [NearQuery(rows.text[0], "cosine", Scope(5))]
+    assert exact.near(uneven, asked, everything(rows), Finding(np.arange(3))) == exact.near(
+        uneven, asked, everything(rows)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An index that finds the same rows whatever is asked."""
+
+    rows: Ints
+
+    def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
+        rows = self.rows[allowed[self.rows]][:count]
+        return rows, np.zeros(len(rows), np.float32) * vector[0]
+
+
+def test_neighbours_and_the_prior_bring_what_vectors_miss() -> None:
+    rows, blind = trained(4_000), Finding(np.arange(0))
+    far = WeightedEvent("e", "i007", "like", 1.0)
+    linked, _ = rows.neighbours.of("i007")
+    asked = ScoreQuery((far,), np.zeros(rows.dim), 0.0, Scope(len(linked)))
+    [found] = exact.score(rows, [asked], MIX, everything(rows), blind)
+    assert {rows.row_of[c.item_id] for c in found} == {*linked.tolist()}
+    popular = ScoreQuery((), np.zeros(rows.dim), 0.5, Scope(10))
+    [found] = exact.score(rows, [popular], MIX, everything(rows), blind)
+    assert found == exact.score(rows, [popular], MIX, everything(rows))[0]
+
+
+def test_a_long_history_brings_the_neighbours_that_it_pulls_most() -> None:
+    rows, blind = trained(4_000), Finding(np.arange(0))
+    asked = asked_by(rows, 3, events=500)
+    asked = replace(asked, vector=np.zeros(rows.dim), prior=0.0)
+    pulls = pulls_of(rows, asked.events, MIX)
+    assert len(pulls.rows) > LINKED
+    allowed = np.ones(len(rows), np.bool_)
+    found = pool(rows, blind, asked, allowed, pulls)
+    assert {*found.tolist()} == {*pulls.rows[np.argsort(-pulls.sums)[:LINKED]].tolist()}
+
+
+def test_the_size_chooses_the_index(rows: Callable[..., Rows]) -> None:
+    chosen = [suited(count) for count in (SCAN_FROM - 1, SCAN_FROM, IVF_FROM - 1, IVF_FROM)]
+    assert chosen == ["exact", "scan", "scan", "ivf"]
+    assert make_index(rows(), "auto") is None
+    assert make_index(trained(2_000), "auto") is None
+    assert make_index(rows(), "scan") is None  # too few to train codes
+
+
+def test_equal_lengths_need_no_head() -> None:
+    rows = trained(2_000)
+    flat = replace(rows, target=rows.target[:, :0], context=rows.context[:, :0])
+    index = make_index(flat, "scan")
+    assert index is not None
+    asked = [NearQuery(rows.text[row], "cosine", Scope(1)) for row in range(20)]
+    found = exact.near(flat, asked, everything(flat), index)
+    assert [one[0].item_id for one in found] == [rows.ids[row] for row in range(20)]
