@@ -136,6 +136,7 @@ def _draft(
         events=manifest.events,
         trained_until=manifest.trained_until,
         validation_ndcg=manifest.validation_ndcg,
+        text_mean=manifest.text_mean,
         passage=manifest.passage,
         item_seq=position,
     )

@@ -54,7 +54,10 @@ class ChannelTable:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Everything that one generation holds; rows of `items` in any order."""
+    """Everything that one generation holds; rows of `items` in any order.
+
+    `text_mean` is given where it must stay as it was: scores depend on it.
+    """
 
     items: pa.Table
     fields: Mapping[str, FieldSpec]
@@ -65,6 +68,7 @@ class Draft:
     events: int
     trained_until: datetime | None
     validation_ndcg: float | None = None
+    text_mean: tuple[float, ...] | None = None
     passage: str | None = None
     item_seq: int = 0
 

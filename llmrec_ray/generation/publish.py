@@ -186,7 +186,7 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
         channels=tuple(
             Channel(name=each.name, kind=each.kind, dim=each.dim) for each in draft.channels
         ),
-        text_mean=_text_mean(draft),
+        text_mean=draft.text_mean or _text_mean(draft),
         segments=segments,
         items=draft.items.num_rows,
         events=draft.events,

@@ -48,6 +48,7 @@ class Catalogue:
         """The additive score of every item, for weighted events and perhaps a text's vector."""
         pull = sum(abs(weight) for _, weight in events) + (0.0 if text is None else MIX.query)
         prior = MIX.prior * MIX.prior_fade / (MIX.prior_fade + pull)
+        mean = np.mean([item.text.astype(float) for item in self.items.values()], axis=0)
         found: dict[str, float] = {}
         for item_id, item in self.items.items():
             score = prior * item.popularity
@@ -57,7 +58,7 @@ class Catalogue:
                 score += weight * MIX.neighbours * self.neighbours.get((source, item_id), 0.0)
                 if (past := self.items.get(source)) is not None:
                     score += weight * MIX.taste * _dot(past.context, item.target)
-                    score += weight * MIX.text * _dot(past.text, item.text)
+                    score += weight * MIX.text * _dot(past.text - mean, item.text)
             found[item_id] = score
         return found
 
