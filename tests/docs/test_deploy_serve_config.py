@@ -65,7 +65,7 @@ def test_the_serve_config_builds_with_the_settings_of_the_cluster(
 
 SERVE_TYPOS: dict[str, tuple[str, str, str]] = {
     "a deployment": ("- name: embedder", "- name: embeder", "embeder"),
-    "a setting": ("search: {shards: 4}", "search: {shard: 4}", "search.shard"),
+    "a setting": ("search: {shards: 4", "search: {shard: 4", "search.shard"),
     "a field": ("max_ongoing_requests: 64", "max_ongoing_request: 64", "max_ongoing_request"),
     "a value": ("num_cpus: 2, label", "num_cpus: two, label", "num_cpus"),
 }

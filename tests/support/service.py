@@ -46,8 +46,10 @@ class Breakable:
     shard: Shard
     lost: bool = False
     stuck: bool = False
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, questions: Sequence[Question[object]]) -> list[object]:
+        self.asked.set()
         if self.stuck:
             await asyncio.Event().wait()
         if self.lost:

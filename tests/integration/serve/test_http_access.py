@@ -25,6 +25,10 @@ OPEN = {"/livez", "/readyz", "/docs", "/openapi.json"}
 SCOPES: dict[tuple[str, str], KeyScope] = {
     ("POST", "/v1/recommendations"): "read",
     ("GET", "/v1/items/{item_id}"): "read",
+    ("PUT", "/v1/items"): "write",
+    ("PUT", "/v1/items/{item_id}"): "write",
+    ("PATCH", "/v1/items/{item_id}"): "write",
+    ("DELETE", "/v1/items/{item_id}"): "write",
     ("GET", "/v1/items/{item_id}/similar"): "read",
     ("POST", "/v1/search"): "read",
     ("POST", "/v1/events"): "write",
@@ -261,20 +265,14 @@ async def test_a_full_replica_says_so_and_still_answers_its_probes(
 ) -> None:
     house = houses(limits=LimitSettings(in_flight=1))
     await house.take_up()
-    inside, leave = asyncio.Event(), asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        inside.set()
-        await leave.wait()
-        yield json.dumps(SEARCH).encode()
-
+    shard = house.shards[0]
+    shard.stuck = True
     async with client_of(house) as http:
-        headers = {"Content-Type": "application/json"}
-        first = asyncio.create_task(http.post("/v1/search", content=slow(), headers=headers))
-        await inside.wait()
+        first = asyncio.create_task(http.post("/v1/search", json=SEARCH))
+        await shard.asked.wait()
         check(await http.post("/v1/search", json=SEARCH), 429, "overloaded")
         assert (await http.get("/livez")).status_code == 200
-        leave.set()
+        shard.stuck = False
         assert (await first).status_code == 200
         assert (await http.post("/v1/search", json=SEARCH)).status_code == 200
 

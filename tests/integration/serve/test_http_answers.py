@@ -274,6 +274,7 @@ async def test_the_openapi_document_names_every_route_and_limit(http: httpx.Asyn
     spec = (await http.get("/openapi.json")).json()
     assert set(spec["paths"]) == {
         "/v1/recommendations",
+        "/v1/items",
         "/v1/items/{item_id}",
         "/v1/items/{item_id}/similar",
         "/v1/search",
