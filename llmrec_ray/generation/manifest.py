@@ -74,8 +74,8 @@ class Manifest(Record):
     """One immutable generation.
 
     `text_mean` is the mean of its text vectors: what all items share says nothing of a taste.
-    `passage` is the template of the texts that were embedded; None before format 3, which did not
-    keep it. `item_seq`: the live changes of items up to this place of the log are in it.
+    `passage` is the template of the texts that were embedded; None where it is not known.
+    `item_seq`: the live changes of items up to this place of the log are in it.
     """
 
     format: Annotated[int, Field(ge=1)] = FORMAT

@@ -88,7 +88,7 @@ def _left_out(manifest: Manifest) -> int | None:
 
 
 def _check_format(data: bytes, key: str) -> None:
-    """A newer format fails in a way of its own: its names would look like damage."""
+    """Another format fails in a way of its own: its names would look like damage."""
     try:
         stated: object = json.loads(data).get("format")
     except (ValueError, AttributeError) as cause:
@@ -97,6 +97,13 @@ def _check_format(data: bytes, key: str) -> None:
         raise Corrupt(
             f"{key} has format {stated}, and this version of llmrec-ray reads formats up to"
             f" {FORMAT}. Upgrade llmrec-ray, or activate a generation of an older format.",
+            key=key,
+            format=stated,
+        )
+    if isinstance(stated, int) and stated < FORMAT:
+        raise Corrupt(
+            f"{key} has format {stated}, of an earlier release, and this one reads format {FORMAT}."
+            " Publish the catalogue again.",
             key=key,
             format=stated,
         )

@@ -316,6 +316,14 @@ def test_a_manifest_that_cannot_be_read_is_named(
         load_manifest(store, manifest.generation)
 
 
+def test_an_older_format_asks_for_another_publish(store: FolderStore, folder: Path) -> None:
+    made = publish(store, draft())
+    path = folder / "generations" / made.generation / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": FORMAT - 1}))
+    with pytest.raises(Corrupt, match=rf"format {FORMAT - 1}.*Publish the catalogue again"):
+        load_manifest(store, made.generation)
+
+
 def test_a_newer_format_asks_for_newer_software(store: FolderStore, folder: Path) -> None:
     manifest = publish(store, draft())
 
