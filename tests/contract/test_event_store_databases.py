@@ -182,9 +182,9 @@ def test_tables_of_the_first_release_are_upgraded_and_keep_their_rows(event_stor
             ("recommendations", "vector"),
         ):
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(text("DROP TABLE erasures"))
-        connection.execute(text("DROP TABLE erased_recommendations"))
-        connection.execute(text("DROP TABLE readings"))
+        newer = ("erasures", "erased_recommendations", "readings", "live_items", "item_sequence")
+        for table in newer:
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE schema_version SET version = 1"))
     engine.dispose()
     with opened(event_store_url) as store:

@@ -155,7 +155,7 @@ def test_tables_of_the_release_before_get_a_log(event_store_url: str) -> None:
     with engine.begin() as connection:
         for table in ("live_items", "item_sequence"):
             connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text("UPDATE schema_version SET version = 2"))
+        connection.execute(text("UPDATE schema_version SET version = 3"))
     engine.dispose()
     with open_event_store(event_store_url, timeout_s=30, ttl_s=60) as store:
         store.check()

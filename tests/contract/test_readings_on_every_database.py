@@ -106,7 +106,8 @@ def test_tables_of_version_2_are_upgraded_and_keep_their_rows(event_store_url: s
         store.append([review("1")])
     engine = engine_of(event_store_url)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE readings"))
+        for table in ("readings", "live_items", "item_sequence"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("UPDATE schema_version SET version = 2"))
     engine.dispose()
     with opened(event_store_url) as store:
