@@ -39,7 +39,6 @@ LOCAL = {
     "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "30",
-    "RAY_worker_niceness": "0",  # else all are at 15, and the generator's 10 hardly below them
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "HF_HUB_OFFLINE": "1",
