@@ -3,9 +3,7 @@
 import asyncio
 import shutil
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +11,8 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js.api import StorageType, StreamConfig
+
+from tests.support.server_process import ServerProcess
 
 READY_WITHIN_S = 30.0
 AT_ONCE = 500
@@ -26,7 +26,7 @@ class NatsServer:
         self._folder = folder
         self._jetstream = jetstream
         self._password = password
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = ServerProcess(folder, "nats-server", ready_within_s=READY_WITHIN_S)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port: int = probe.getsockname()[1]
@@ -44,24 +44,11 @@ class NatsServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(), cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
-            )
-        until = time.monotonic() + READY_WITHIN_S
-        while not self._listens():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"nats-server did not start; see {self._folder / 'nats.log'}")
-            time.sleep(0.01)
+        self._process.start(self._command, self._listens)
 
     def stop(self) -> None:
         """End it as a crash would. What it stored stays, and `start` brings it back."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        self._process.kill()
 
     async def client(self) -> Client:
         """A client of the test's own, with the password where there is one."""

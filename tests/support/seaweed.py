@@ -3,9 +3,7 @@
 import json
 import shutil
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 from urllib.request import urlopen
@@ -14,6 +12,7 @@ from minio import Minio
 
 from llmrec_ray.settings import Credentials
 from llmrec_ray.storage.s3 import S3Store
+from tests.support.server_process import ServerProcess
 
 ACCESS_KEY = "tests-access-key"
 SECRET_KEY = "tests-secret-key-0123456789"
@@ -33,7 +32,7 @@ class SeaweedServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ports: dict[str, int] = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = ServerProcess(folder, "weed", ready_within_s=READY_WITHIN_S)
 
     @property
     def endpoint(self) -> str:
@@ -52,25 +51,11 @@ class SeaweedServer:
 
     def start(self) -> None:
         """Start the server and wait until its S3 port answers."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "weed.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(), cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
-            )
-        until = time.monotonic() + READY_WITHIN_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.stop()
-                raise RuntimeError(f"SeaweedFS did not start; see {self._folder / 'weed.log'}")
-            time.sleep(0.05)
+        self._process.start(self._command, self._answers)
 
     def stop(self) -> None:
         """Kill it: its own stop takes 10 s. What it stored stays, and `start` brings it back."""
-        if self._process is None:
-            return
         self._process.kill()
-        self._process.wait()
-        self._process = None
         for port in self._ports.values():  # it leaves its local sockets behind
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink(missing_ok=True)
