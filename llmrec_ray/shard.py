@@ -23,7 +23,7 @@ from llmrec_ray.item_log import ItemLog, read_since
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact
-from llmrec_ray.search.delta import Delta, delta_of
+from llmrec_ray.search.delta import Delta, delta_of, extended
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.index import Index, make_index
 from llmrec_ray.search.merge import merge
@@ -101,7 +101,7 @@ class Shard:
         """How many items this shard holds of each generation."""
         with self._lock:
             return {
-                name: len(loaded.rows) - len(loaded.delta.hidden) + len(loaded.delta.rows)
+                name: len(loaded.rows) - len(loaded.delta.hidden) + loaded.delta.alive
                 for name, loaded in self._loaded.items()
             }
 
@@ -174,7 +174,7 @@ class Shard:
         live = held.delta.rows
         if not len(live):
             return found
-        beside = exact.score(live, queries, held.mix, lambda scope: _allowed_live(live, scope))
+        beside = exact.score(live, queries, held.mix, held.delta.allowed)
         return _together(found, beside, queries)
 
     def near(self, generation: str, queries: Sequence[NearQuery]) -> list[list[Candidate]]:
@@ -183,7 +183,7 @@ class Shard:
         live = held.delta.rows
         if not len(live):
             return found
-        beside = exact.near(live, queries, lambda scope: _allowed_live(live, scope))
+        beside = exact.near(live, queries, held.delta.allowed)
         return _together(found, beside, queries)
 
     def shares(
@@ -217,8 +217,8 @@ class Shard:
         )
         if not newer:
             return replace(loaded, delta=replace(before, position=position))
-        changes = {**before.changes, **newer}
-        return replace(loaded, delta=delta_of(loaded.rows, changes, position, loaded.encoder))
+        delta = extended(before, loaded.rows, newer, position, loaded.encoder)
+        return replace(loaded, delta=delta)
 
     def _get(self, generation: str) -> Loaded:
         with self._lock:
@@ -277,11 +277,6 @@ class Shard:
             while len(held.masks) > MASKS:
                 held.masks.popitem(last=False)
         return made
-
-
-def _allowed_live(rows: Rows, scope: Scope) -> Bools:
-    allowed = np.array([item_id not in scope.exclude for item_id in rows.ids], np.bool_)
-    return allowed if scope.filter is None else allowed & mask(scope.filter, rows.items)
 
 
 def _together(

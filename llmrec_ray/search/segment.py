@@ -54,6 +54,14 @@ class Tables:
         )
 
 
+class Links(Protocol):
+    """N keyed by source."""
+
+    def of(self, source: str) -> tuple[Ints, Float64s]:
+        """The rows that list `source` as their neighbour, ascending, and the weights."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbours:
     """N keyed by source: rows and weights of s at `starts[s]:starts[s + 1]`, rows ascending."""
@@ -95,7 +103,7 @@ class Rows:
     spread: float
     popularity: Float64s
     most_popular: Ints
-    neighbours: Neighbours
+    neighbours: Links
 
     def __len__(self) -> int:
         return len(self.ids)
