@@ -57,7 +57,7 @@ async def probe(http: httpx.AsyncClient, user: str, seen: Seen) -> None:
     before = await _recommend(http, user)
     event = _event(user, before["items"][0]["item_id"])
     since = time.perf_counter()
-    version = (await _post(http, "/v1/events", event))["user_versions"][user]
+    version = (await post(http, "/v1/events", event))["user_versions"][user]
     seen.posted.append(time.perf_counter() - since)
     asks = 1
     while not _changed(before, await _recommend(http, user), version):
@@ -67,7 +67,7 @@ async def probe(http: httpx.AsyncClient, user: str, seen: Seen) -> None:
     seen.fresh.append(time.perf_counter() - since)
     seen.asks[asks] += 1
     since = time.perf_counter()
-    await _post(http, "/v1/events", event)
+    await post(http, "/v1/events", event)
     await _recommend(http, user)
     seen.floor.append(time.perf_counter() - since)
 
@@ -128,7 +128,7 @@ async def _any(
     user = f"freshness-reader-{dice.randrange(READERS)}"
     if dice.random() < WRITES:
         load.writers.add(user)
-        await _post(http, "/v1/events", _event(user, dice.choice(items)))
+        await post(http, "/v1/events", _event(user, dice.choice(items)))
     else:
         await _recommend(http, user)
 
@@ -140,7 +140,7 @@ async def measure(
     http: httpx.AsyncClient, *, probes: int, rate: float | None, peak_s: float = 10.0
 ) -> dict[str, Any]:
     """Run the probes one after another; without a `rate`, at half of the peak measured first."""
-    items = await _items(http)
+    items = await some_items(http)
     run, seen, load = uuid.uuid4().hex[:8], Seen(), Load()
     highest = await peak(http, items, peak_s, load) if rate is None else None
     chosen = highest / 2 if highest is not None else rate or 1.0
@@ -162,7 +162,7 @@ def report(
     seen: Seen, load: Load, *, seconds: float, rate: float, highest: float | None
 ) -> dict[str, Any]:
     """What was measured, and it relative to the floor."""
-    fresh, floor = _quantiles(seen.fresh), _quantiles(seen.floor)
+    fresh, floor = quantiles(seen.fresh), quantiles(seen.floor)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "probes": len(seen.fresh),
@@ -173,7 +173,7 @@ def report(
             "failed": load.failed,
         },
         "freshness_s": fresh,
-        "post_s": _quantiles(seen.posted),
+        "post_s": quantiles(seen.posted),
         "floor_s": floor,
         "asks": {str(asks): count for asks, count in sorted(seen.asks.items())},
         "ratios": {
@@ -184,23 +184,26 @@ def report(
     }
 
 
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
+def quantiles(seconds: Sequence[float]) -> dict[str, float]:
+    """The middle, the last hundredth and the largest."""
     p50, p99 = np.quantile(seconds, [0.5, 0.99]).tolist()
     return {"p50": p50, "p99": p99, "max": max(seconds)}
 
 
-async def _items(http: httpx.AsyncClient) -> list[str]:
-    answer = await _post(http, "/v1/search", {"query": "love", "limit": 100})
+async def some_items(http: httpx.AsyncClient) -> list[str]:
+    """Ids of items that the service has; `ValueError` where it has none."""
+    answer = await post(http, "/v1/search", {"query": "love", "limit": 100})
     if not answer["items"]:
         raise ValueError("the service has no items: ingest a catalogue first.")
     return [item["item_id"] for item in answer["items"]]
 
 
 async def _recommend(http: httpx.AsyncClient, user: str) -> dict[str, Any]:
-    return await _post(http, "/v1/recommendations", {"user_id": user})
+    return await post(http, "/v1/recommendations", {"user_id": user})
 
 
-async def _post(http: httpx.AsyncClient, path: str, body: object) -> dict[str, Any]:
+async def post(http: httpx.AsyncClient, path: str, body: object) -> dict[str, Any]:
+    """The answer's body; raises for a status that is an error."""
     answer = await http.post(path, json=body)
     answer.raise_for_status()
     return answer.json()

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.generation.draft import ChannelTable, Draft
 from llmrec_ray.generation.manifest import FieldSpec
-from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.schemas import POPULARITY_SCHEMA, items_schema, taste_schema, vectors_schema
 from llmrec_ray.storage.columns import vectors_column
 from llmrec_ray.types import EventType, EventWeights, Metric, Mix
@@ -21,6 +21,8 @@ RECENCY = 0.85
 WORTH: dict[EventType, float] = {"like": 1.0, "view": 0.2}
 MIX = Mix(neighbours=1.0, taste=0.7, text=0.4, prior=0.3, prior_fade=2.0, query=1.5)
 TOLERANCE = 1e-6
+PASSAGE = "{title}. {genre}."
+MODEL = HashingEmbedder(TEXT_DIM)
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,34 @@ class NaiveItem:
     """One item and all that was learned of it."""
 
     title: str
-    genre: str
+    genre: str | None
     text: np.ndarray
     context: np.ndarray
     target: np.ndarray
     popularity: float
 
 
+NEVER_SEEN = NaiveItem(
+    "", None, np.zeros(TEXT_DIM), np.zeros(TASTE_DIM), np.zeros(TASTE_DIM), popularity=0.0
+)
+
+
+@dataclass(frozen=True)
+class LiveItem:
+    """An item as it was put."""
+
+    title: str
+    genre: str | None
+    text: np.ndarray
+
+
 @dataclass(frozen=True)
 class Catalogue:
-    """One generation: its items, and neighbours by (source, target)."""
+    """One generation: its items, neighbours by (source, target), and the mean of the texts."""
 
     items: Mapping[str, NaiveItem]
     neighbours: Mapping[tuple[str, str], float]
+    mean: np.ndarray
 
     def scores(
         self, events: Sequence[tuple[str, float]], text: np.ndarray | None = None
@@ -48,7 +65,6 @@ class Catalogue:
         """The additive score of every item, for weighted events and perhaps a text's vector."""
         pull = sum(abs(weight) for _, weight in events) + (0.0 if text is None else MIX.query)
         prior = MIX.prior * MIX.prior_fade / (MIX.prior_fade + pull)
-        mean = np.mean([item.text.astype(float) for item in self.items.values()], axis=0)
         found: dict[str, float] = {}
         for item_id, item in self.items.items():
             score = prior * item.popularity
@@ -58,7 +74,7 @@ class Catalogue:
                 score += weight * MIX.neighbours * self.neighbours.get((source, item_id), 0.0)
                 if (past := self.items.get(source)) is not None:
                     score += weight * MIX.taste * _dot(past.context, item.target)
-                    score += weight * MIX.text * _dot(past.text - mean, item.text)
+                    score += weight * MIX.text * _dot(past.text - self.mean, item.text)
             found[item_id] = score
         return found
 
@@ -71,10 +87,23 @@ class Catalogue:
         }
         return {item_id: of[metric](item.text) for item_id, item in self.items.items()}
 
-    def without(self, item_ids: Collection[str]) -> "Catalogue":
-        """The catalogue without some items."""
-        left = {item_id: item for item_id, item in self.items.items() if item_id not in item_ids}
-        return replace(self, items=left)
+    def with_live(self, changes: Mapping[str, LiveItem | None]) -> "Catalogue":
+        """With items put or deleted (None); a changed one keeps what was learned of it."""
+        items = dict(self.items)
+        for item_id, change in changes.items():
+            if change is None:
+                items.pop(item_id, None)
+                continue
+            learned = self.items.get(item_id, NEVER_SEEN)
+            items[item_id] = replace(
+                learned, title=change.title, genre=change.genre, text=change.text
+            )
+        return replace(self, items=items)
+
+    def compacted(self) -> "Catalogue":
+        """As a generation of its own, which forgets the neighbours of what is not in it."""
+        kept = {pair: weight for pair, weight in self.neighbours.items() if pair[1] in self.items}
+        return replace(self, neighbours=kept)
 
 
 def best(
@@ -134,7 +163,8 @@ def catalogue(numbers: Collection[int], seed: int) -> Catalogue:
         for source in random.choice([*ids, "gone"], size=2):
             if source != target:
                 pairs[str(source), target] = float(np.float32(random.random()))
-    return Catalogue(items, pairs)
+    mean = np.mean([item.text.astype(float) for item in items.values()], axis=0)
+    return Catalogue(items, pairs, mean)
 
 
 def draft_of(made: Catalogue) -> Draft:
@@ -167,11 +197,12 @@ def draft_of(made: Catalogue) -> Draft:
             ChannelTable("neighbours", "neighbours", neighbours(dict(made.neighbours))),
             ChannelTable("popularity", "popularity", popular),
         ),
-        encoder=EncoderInfo("hashing", "0123456789abcdef", TEXT_DIM),
+        encoder=MODEL.info,
         weights=EventWeights(WORTH, recency=RECENCY),
         mix=MIX,
         events=0,
         trained_until=datetime(2026, 1, 2, tzinfo=UTC),
+        passage=PASSAGE,
     )
 
 

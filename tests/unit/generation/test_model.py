@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.support.machine import run
+from tests.support.machine.__main__ import run
 
 SEED = int(os.environ.get("LLMREC_TESTS_SEED") or random.SystemRandom().randrange(2**32))
 
