@@ -30,7 +30,7 @@ DRAFTS = st.lists(
 class ItemRules(State):
     """Live items: what is acknowledged is found once its shard has caught up, and never lost."""
 
-    @precondition(lambda self: self.visible() is not None)
+    @precondition(lambda self: self.serving is not None)
     @rule(drafts=DRAFTS)
     def put(self, drafts: list[tuple[str, str, str | None, int | None]]) -> None:
         self.count("put items")
@@ -48,7 +48,7 @@ class ItemRules(State):
             for item_id, title, genre, _ in drafts
         ]
 
-    @precondition(lambda self: self.visible() is not None)
+    @precondition(lambda self: self.serving is not None)
     @rule(item_id=ITEMS, title=st.none() | TITLES, genre=GENRES, expected=EXPECTED)
     def patch(
         self, item_id: str, title: str | None, genre: str | None, expected: int | None
@@ -65,7 +65,7 @@ class ItemRules(State):
             after = live(item_id, title or before[0], genre or before[1])
             assert asyncio.run(asked) == self._written(item_id, after)
 
-    @precondition(lambda self: self.visible() is not None)
+    @precondition(lambda self: self.serving is not None)
     @rule(item_id=ITEMS, expected=EXPECTED)
     def delete(self, item_id: str, expected: int | None) -> None:
         self.count("delete an item")

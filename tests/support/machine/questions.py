@@ -94,7 +94,7 @@ class QuestionRules(State):
             {item_id},
         )
 
-    @precondition(lambda self: self.visible() is not None)
+    @precondition(lambda self: self.serving is not None)
     @rule(item_id=ITEMS)
     def item(self, item_id: str) -> None:
         self.count("item")
@@ -109,7 +109,7 @@ class QuestionRules(State):
         assert expected is not None
         assert (found.title, found.fields.get("genre")) == (expected.title, expected.genre)
 
-    @precondition(lambda self: self.visible() is not None)
+    @precondition(lambda self: self.serving is not None)
     @rule(user=st.sampled_from(["u1", "u2"]), item_id=ITEMS, kind=st.sampled_from(["like", "view"]))
     def learn(self, user: str, item_id: str, kind: Any) -> None:
         self.count("event")
