@@ -58,7 +58,7 @@ class Delta:
     dead: Ints
     columns: Columns = field(repr=False)
     places: Places = field(repr=False)
-    """Where each row of the generation went, int32: its live row, or -1."""
+    """Where each row of the generation went, int32: its newest live row, dead or not, or -1."""
     strange: frozenset[str] = frozenset()
 
     @property
@@ -127,7 +127,6 @@ def extended(
     hidden = [row for one, row in touched.items() if one not in before.changes]
     learned = np.array([touched.get(change.item_id, -1) for change in usable], np.int64)
     places = before.places.copy()
-    places[list(touched.values())] = -1
     places[learned[learned >= 0]] = len(before.rows) + np.flatnonzero(learned >= 0)
     live = {change.item_id for change in newer.values() if change.item is not None}
     columns = _grown(before.columns, base, usable, learned)

@@ -4,7 +4,7 @@ What was handed out before keeps its rows and sees none of the new ones, so it n
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,4 +38,4 @@ class Growing(Generic[ArrayT]):
             room.values[:count] = self.rows
         room.values[count:total] = block
         room.taken = total
-        return Growing(room.values[:total], room)  # pyright: ignore[reportArgumentType]
+        return Growing(cast("ArrayT", room.values[:total]), room)

@@ -36,7 +36,7 @@ PEOPLE = [f"i{n:03}" for n in range(0, 60, 3)] + ["n1"]
 
 def vector(seed: int) -> Float32s:
     made = np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
-    return made / np.linalg.norm(made)
+    return (made / np.linalg.norm(made)).astype(np.float32)
 
 
 def change(seq: int, item_id: str, kind: str, seed: int) -> ItemChange:
