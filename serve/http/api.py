@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from llmrec_ray.api_keys import Keyring
+from llmrec_ray.intake import Learned
 from llmrec_ray.live import LiveItems
-from llmrec_ray.recommender import Learned, Recommender
+from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.timing import running
 from llmrec_ray.types import Metric, Recommendations, Scope
