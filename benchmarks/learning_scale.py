@@ -1,4 +1,4 @@
-"""How do time and memory of training grow? Planted events in; a report, its ratios and a plot out.
+"""How do time and memory of training grow? Planted events in; a report and its ratios out.
 
 Users like items of a few planted clusters, within which items are as popular as Zipf's law says.
 Events are made as the arrays that training works on: reading them out of an event store, one Python
@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from benchmarks.meter import Meter
 from benchmarks.planted import Held, Size, held_out, planted
+from benchmarks.written import RESULTS, write
 from llmrec_ray.evaluation.peers import cosines
 from llmrec_ray.learning.blocks import Spread
 from llmrec_ray.learning.interactions import EventLog, interactions, popularity
@@ -32,8 +33,7 @@ from llmrec_ray.settings import LearningSettings
 from llmrec_ray.types import Float32s, Float64s
 from serve.learning import on_ray
 
-OUT = Path("benchmarks/results/learning_scale.json")
-PLOT = Path("docs/learning-scale.svg")
+NAME = "learning_scale"
 STORE_BYTES = 6 * 2**30
 CPUS = 2
 TEXT_DIM = 32
@@ -187,32 +187,8 @@ def ratios(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def draw(runs: Sequence[dict[str, Any]], to: Path) -> None:
-    """Time and memory over events, on log scales."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "llmrec"
-    events = [run["events"] for run in runs]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for name in runs[0]["stages"]:
-        left.plot(events, [run["stages"][name]["cpu_seconds"] for run in runs], "o-", label=name)
-    left.plot(events, [run["cpu_seconds"] for run in runs], "ko-", label="all")
-    left.set(ylabel="CPU seconds, all processes")
-    left.legend(fontsize=8)
-    right.plot(events, [run["peak_gib"] for run in runs], "ko-")
-    right.set(ylabel="peak memory, GiB, all processes")
-    for axes in (left, right):
-        axes.set(xscale="log", yscale="log", xlabel="events (10,000 to 100,000 items)")
-        axes.grid(visible=True, which="both", alpha=0.2)
-    figure.savefig(to, metadata={"Date": None})
-    plt.close(figure)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every size, write the report, draw the plot."""
+    """Run every size, and write the report after each."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.learning_scale", description=__doc__
     )
@@ -223,8 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=range(1, len(SIZES) + 1),
         help="run these alone, 1 the smallest, and keep the others of the report",
     )
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--plot", type=Path, default=PLOT)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the report")
     parser.add_argument("--seed", type=int, default=13)
     chosen = parser.parse_args(arguments)
     ray.init(
@@ -239,35 +214,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number in chosen.sizes or range(1, len(SIZES) + 1):
             size = SIZES[number - 1]
             runs[size.users] = measured(size, chosen.seed)
-            write(runs, chosen.seed, chosen.out)
+            _write(runs, chosen.seed, chosen.out)
     finally:
         ray.shutdown()
-    inner = [runs[users] for users in sorted(runs)]
-    draw(inner, chosen.plot)
-    print(json.dumps(ratios(inner), indent=2))
     return 0
 
 
-def recorded(report: Path) -> dict[int, dict[str, Any]]:
+def recorded(folder: Path) -> dict[int, dict[str, Any]]:
     """The runs of an earlier report, by users."""
+    report = folder / f"{NAME}.json"
     if not report.exists():
         return {}
     return {run["users"]: run for run in json.loads(report.read_text("utf-8"))["runs"]}
 
 
-def write(by_users: Mapping[int, dict[str, Any]], seed: int, to: Path) -> None:
+def _write(by_users: Mapping[int, dict[str, Any]], seed: int, folder: Path) -> None:
     """The report of what was run so far."""
     runs = [by_users[users] for users in sorted(by_users)]
-    report = {
+    settings = {
         "seed": seed,
         "cpus": CPUS,
         "memory": "proportional set size of all processes: shared pages are counted once",
         "left_out": "reading events out of an event store, the search for knobs (on at most"
         " 1,000,000 events), embedding, publishing",
-        "runs": runs,
-        "ratios": ratios(runs),
     }
-    to.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    packages = ("numpy", "ray", "scipy")
+    write(NAME, ratios(runs), {"runs": runs}, settings, packages, folder=folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a benchmark measured in, `results/NAME.json` out, with the machine and the commit."""
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 
 
 def write(
@@ -16,21 +18,26 @@ def write(
     measured: Mapping[str, object],
     settings: Mapping[str, object],
     packages: Sequence[str],
+    *,
+    folder: Path = RESULTS,
 ) -> None:
     """Print the ratios and write the file."""
     print(json.dumps(ratios, indent=2))
-    results = HERE / "results" / f"{name}.json"
-    results.parent.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     written = {
         "ratios": ratios,
         **measured,
         "settings": settings,
-        "machine": {"processor": _processor(), "system": platform.platform()},
+        "machine": {
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "system": platform.platform(),
+        },
         "packages": {package: version(package) for package in packages},
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }
-    results.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n", "utf-8")
 
 
 def _processor() -> str:

@@ -34,7 +34,8 @@ from serve.generations import StoredGenerations
 from serve.generator import GeneratorReplica
 from serve.http.access import follow_keys
 from serve.http.admin import open_admin_port, serve_admin
-from serve.http.api import Service, create_admin_app, create_app
+from serve.http.api import create_admin_app, create_app
+from serve.http.service import Service
 from serve.observe.meters import meters
 from serve.observe.requests import Gauges, counted_explanations
 from serve.shards import Place, ShardReplica, ShardState

@@ -1,9 +1,12 @@
 """Which generation to ask for: from what is activated and what shards hold to one manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from llmrec_ray.errors import NotReady
+from llmrec_ray.errors import GenerationMissing, NotReady
 from llmrec_ray.generation.manifest import Manifest
+
+T = TypeVar("T")
 
 
 class Pinned:
@@ -43,6 +46,20 @@ class Pinned:
     def previous(self) -> Manifest | None:
         """What a request may ask for once more, where a shard does not hold the current one."""
         return self._held[1]
+
+    async def ask(self, question: Callable[[Manifest], Awaitable[T]]) -> T:
+        """What a question says of the current generation, or of the previous one.
+
+        A shard that has dropped the current one raises `GenerationMissing`: it is asked once more.
+        """
+        current = self.current()
+        try:
+            return await question(current)
+        except GenerationMissing:
+            previous = self.previous()
+            if previous is None:
+                raise
+            return await question(previous)
 
     @property
     def waiting(self) -> str | None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from llmrec_ray.recommender import Learned
+from llmrec_ray.intake import Learned
 from llmrec_ray.replay import Replay
 from llmrec_ray.types import Explanation, Item, Recommendations, Recommended
 

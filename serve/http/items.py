@@ -5,8 +5,8 @@ the generation.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel
@@ -14,19 +14,16 @@ from starlette.responses import Response
 
 from llmrec_ray.errors import EventStoreUnavailable, InvalidInput, VersionConflict
 from llmrec_ray.item_log import Written
-from llmrec_ray.live import LiveItems
-from llmrec_ray.recommender import Recommender
-from llmrec_ray.settings import LimitSettings
 from serve.http import answers
 from serve.http.answers import ErrorAt
 from serve.http.bodies import path_id, reader, takes
 from serve.http.item_messages import ItemMessage, ItemPatch, ItemsRequest
 from serve.http.problems import documented, invalid
-from serve.observe.meters import Meters
+from serve.http.replies import SEARCHING, done, reply
+from serve.http.service import Service
 from serve.observe.metrics import ITEMS
 from serve.observe.requests import note
 
-SEARCHING = ("not_ready", "overloaded", "rate_limited")
 CHANGING = ("invalid_input", "event_store_unavailable", "not_ready", "version_conflict")
 EMBEDDING = ("embedder_unavailable", "encoder_mismatch", "conflict", "body_timeout")
 IfMatch = Annotated[
@@ -52,29 +49,19 @@ class ItemsWrittenAnswer(BaseModel):
 
 
 class ItemRoutes:
-    """Everything that the routes use; `serving` names the generation that answers."""
+    """The routes, and what they share."""
 
-    def __init__(
-        self,
-        recommender: Recommender,
-        items: LiveItems,
-        limits: LimitSettings,
-        meters: Meters,
-        serving: Callable[[], str | None],
-    ) -> None:
-        self._recommender = recommender
-        self._items = items
-        self._limits = limits
-        self._meters = meters
-        self._serving = serving
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._items = service.items
 
     def add_reads(self, app: APIRouter) -> None:
-        in_path = path_id("item_id", self._limits)
+        in_path = path_id("item_id", self._service.limits)
 
         @app.get(
             "/v1/items/{item_id}",
             summary="Look at one item, as it was last put or published",
-            responses=_done(answers.ItemAnswer)
+            responses=done(answers.ItemAnswer)
             | documented("item_not_found", "invalid_input", *SEARCHING),
         )
         async def look(item_id: Annotated[str, Depends(in_path)]) -> Response:
@@ -84,25 +71,25 @@ class ItemRoutes:
             except EventStoreUnavailable:  # the shards know it too, if not its version
                 change, known = None, False
             if change is not None and change.item is not None:
-                generation, item = self._serving() or "", change.item
+                generation, item = self._service.view.serving() or "", change.item
                 tag = f"v{change.version}"
             else:
-                generation, item = await self._recommender.item(item_id)
+                generation, item = await self._service.recommender.item(item_id)
                 tag = generation
             note(generation=generation, degraded=())
-            return _json(answers.item_answer(generation, item), tag if known else None)
+            return reply(answers.item_answer(generation, item), tag=tag if known else None)
 
     def add_writes(self, app: APIRouter) -> None:
         """Upserts, partial updates and deletions."""
         self._add_puts(app)
-        in_path = path_id("item_id", self._limits)
-        patched = reader(ItemPatch, self._limits)
+        in_path = path_id("item_id", self._service.limits)
+        patched = reader(ItemPatch, self._service.limits)
 
         @app.patch(
             "/v1/items/{item_id}",
             summary="Change some of an item; durable before the answer",
             openapi_extra=takes(ItemPatch),
-            responses=_done(WrittenAnswer)
+            responses=done(WrittenAnswer)
             | documented(*CHANGING, *EMBEDDING, "item_not_found", "search_unavailable"),
         )
         async def patch(
@@ -122,7 +109,7 @@ class ItemRoutes:
         @app.delete(
             "/v1/items/{item_id}",
             summary="Take an item out of every answer; durable before the answer",
-            responses=_done(WrittenAnswer) | documented(*CHANGING, "item_not_found"),
+            responses=done(WrittenAnswer) | documented(*CHANGING, "item_not_found"),
         )
         async def delete(
             item_id: Annotated[str, Depends(in_path)], if_match: IfMatch = None
@@ -130,14 +117,17 @@ class ItemRoutes:
             return self._one(await self._items.delete(item_id, self._expected(if_match)))
 
     def _add_puts(self, app: APIRouter) -> None:
-        in_path = path_id("item_id", self._limits)
-        put_one, put_all = reader(ItemMessage, self._limits), reader(ItemsRequest, self._limits)
+        in_path = path_id("item_id", self._service.limits)
+        put_one, put_all = (
+            reader(ItemMessage, self._service.limits),
+            reader(ItemsRequest, self._service.limits),
+        )
 
         @app.put(
             "/v1/items/{item_id}",
             summary="Put an item, new or changed; durable before the answer",
             openapi_extra=takes(ItemMessage),
-            responses=_done(WrittenAnswer) | documented(*CHANGING, *EMBEDDING),
+            responses=done(WrittenAnswer) | documented(*CHANGING, *EMBEDDING),
         )
         async def put(
             item_id: Annotated[str, Depends(in_path)],
@@ -155,7 +145,7 @@ class ItemRoutes:
             "/v1/items",
             summary="Put several items, all or none; durable before the answer",
             openapi_extra=takes(ItemsRequest),
-            responses=_done(ItemsWrittenAnswer) | documented(*CHANGING, *EMBEDDING),
+            responses=done(ItemsWrittenAnswer) | documented(*CHANGING, *EMBEDDING),
         )
         async def put_batch(asked: Annotated[ItemsRequest, Depends(put_all)]) -> Response:
             try:
@@ -165,15 +155,15 @@ class ItemRoutes:
             self._count(written)
             told = [_written(one) for one in written]
             last = max(one.delta_seq for one in told)
-            return _json(ItemsWrittenAnswer(items=told, delta_seq=last))
+            return reply(ItemsWrittenAnswer(items=told, delta_seq=last))
 
     def _one(self, written: Written) -> Response:
         self._count([written])
-        return _json(_written(written), f"v{written.version}")
+        return reply(_written(written), tag=f"v{written.version}")
 
     def _count(self, written: Sequence[Written]) -> None:
         for one in written:
-            self._meters.add(ITEMS, 1, outcome=one.outcome)
+            self._service.meters.add(ITEMS, 1, outcome=one.outcome)
 
     def _expected(self, if_match: str | None) -> int | None:
         """The version that an ETag stands for."""
@@ -184,7 +174,7 @@ class ItemRoutes:
         if not re.fullmatch(r'"g-[\w-]{1,62}"', if_match.strip()):
             detail = 'must be one ETag as an answer gave it, such as "v3"'
             raise invalid([ErrorAt(parameter="If-Match", detail=detail)])
-        if if_match.strip() != f'"{self._serving()}"':
+        if if_match.strip() != f'"{self._service.view.serving()}"':
             raise VersionConflict(
                 "the item was looked at in another generation than the one that answers now, and"
                 " nothing was stored. Read it again, and send the change anew."
@@ -205,13 +195,3 @@ def _pointed(error: InvalidInput, *, batch: bool) -> Exception:
         return error
     at = f"#/items/{index}/{field}" if batch else f"#/{field}"
     return invalid([ErrorAt(pointer=at, detail=str(error).removesuffix("."))])
-
-
-def _json(answer: BaseModel, tag: str | None = None) -> Response:
-    headers = {"ETag": f'"{tag}"'} if tag else None
-    body = answer.model_dump_json(exclude_none=True)
-    return Response(body, headers=headers, media_type="application/json")
-
-
-def _done(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, "description": "Done"}}

@@ -31,7 +31,8 @@ from serve.calls.mailbox import Mailbox, Sharing
 from serve.calls.passages import PoolPassages
 from serve.calls.questions import Question, answer_now
 from serve.generations import StoredGenerations
-from serve.http.api import Service, create_app
+from serve.http.api import create_app
+from serve.http.service import Service
 from serve.observe.meters import LocalMeters
 from serve.observe.requests import counted_explanations
 from serve.shards import ShardState

@@ -1,12 +1,11 @@
 """`python -m benchmarks.learning_scale`: what it plants, holds out, scores, and reports."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.learning_scale import draw, item_knn, ours, quality, ratios, trained
+from benchmarks.learning_scale import item_knn, ours, quality, ratios, trained
 from benchmarks.meter import Meter
 from benchmarks.planted import Size, held_out, planted
 from llmrec_ray.learning.blocks import here
@@ -74,9 +73,3 @@ def test_ratios_are_those_of_the_largest_to_the_smallest() -> None:
         "memory_growth": 15.0,
         "ndcg10_vs_item_knn_100_items": pytest.approx(1.5),
     }
-
-
-def test_the_plot_is_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    draw([run(1_000, 2.0, scored=True), run(10_000, 30.0, scored=False)], tmp_path / "plot.svg")
-    assert (tmp_path / "plot.svg").read_text().count("<path") > 10

@@ -1,0 +1,156 @@
+"""Every `results/NAME.json` in, `docs/benchmarks.md` and its plots out."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plots import PLOTS
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+FIGURES = "benchmarks"  # a folder beside the page
+INTRODUCTION = """\
+# Benchmarks
+
+Every figure stands beside a peer that was measured in the same run, on the same machine and the
+same work; a ratio over 1 means that llmrec-ray did better, unless its line says otherwise. Times
+differ between machines and ratios less, so ratios are what to read. This page is made from
+`benchmarks/results/*.json` by `python -m benchmarks.report`; how each is measured is told in
+[benchmarks/README.md](../benchmarks/README.md).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one benchmark asks, and what its ratios mean, by their names."""
+
+    name: str
+    title: str
+    command: str
+    ratios: dict[str, str]
+
+
+QUESTIONS = (
+    Question(
+        "quality",
+        "How well do we recommend?",
+        "python -m benchmarks.quality --data FOLDER",
+        {
+            "movies_ndcg10": "NDCG@10, MovieLens-small, a fifth of each user's events held out",
+            "movies_vs_best_peer_low": "lower 95 % bound of the difference, by the best peer",
+            "beauty_ndcg10": "NDCG@10, Amazon Beauty, each user's last event held out",
+            "beauty_recall10": "recall@10, the same",
+            "beauty_vs_best_peer_low": "lower 95 % bound of the difference, by the best peer",
+            "cold_items_movies_ndcg10": "NDCG@10 among films without events",
+            "cold_user_k1_ndcg10": "NDCG@10 for users of one event",
+            "cold_user_k3_ndcg10": "NDCG@10 for users of three events",
+            "cold_user_k5_ndcg10": "NDCG@10 for users of five events",
+        },
+    ),
+    Question(
+        "search",
+        "How near and how fast is a shard's search?",
+        "python benchmarks/search.py --items 120000",
+        {
+            "recall_at_10": "the least over text, taste, trained mix and users of one event",
+            "filtered_recall_at_10": "text, with filters that pass 1, 10 and 50 %",
+            "vs_faiss": "queries a second of CPU, by raw faiss's of the same kind in the process",
+            "vs_pgvector": "queries a second, by pgvector's at its chosen ef",
+            "vs_chromadb": "queries a second, by chromadb's at its chosen ef",
+            "vs_qdrant_edge": "queries a second, by qdrant-edge's at its chosen ef",
+        },
+    ),
+    Question(
+        "embed",
+        "How fast is the encoder?",
+        "python -m benchmarks.embed",
+        {
+            "fast_speedup": "texts a second of OpenVINO, by sentence-transformers fp32's",
+            "fast_cosine": "the least cosine between the two's vectors of one text",
+            "int8_speedup": "texts a second in int8, by sentence-transformers fp32's",
+            "int8_recall_loss": "1 - recall@10 of int8's vectors (less is better)",
+        },
+    ),
+    Question(
+        "freshness",
+        "How soon does an event change the next answer?",
+        "python -m benchmarks.freshness",
+        {
+            "freshness_p50_vs_floor": "by the same calls with nothing new (less is better)",
+            "freshness_p99_vs_floor": "the same at the 99th percentile (less is better)",
+            "changed_in_the_first_answer": "share of events that the very next answer shows",
+        },
+    ),
+    Question(
+        "learning_scale",
+        "How do time and memory of training grow?",
+        "python -m benchmarks.learning_scale",
+        {
+            "events_growth": "events of the largest run, by the smallest's",
+            "items_growth": "items, the same",
+            "cpu_growth": "CPU seconds, the same (less is better)",
+            "memory_growth": "peak memory, the same (less is better)",
+        },
+    ),
+)
+
+
+def page(results: Path) -> str:
+    """The page's text: a section for each question whose result is there."""
+    there = [one for one in QUESTIONS if (results / f"{one.name}.json").exists()]
+    return "\n".join([INTRODUCTION, *(_section(one, _read(results, one.name)) for one in there)])
+
+
+def _section(question: Question, found: dict[str, Any]) -> str:
+    lines = [f"## {question.title}", "", f"`{question.command}`", ""]
+    lines += ["| ratio | value | what it is |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {_short(value)} | {question.ratios.get(name, '')} |"
+        for name, value in found["ratios"].items()
+    ]
+    if question.name in PLOTS:
+        lines += ["", f"![{question.title}]({FIGURES}/{question.name}.svg)"]
+    return "\n".join([*lines, "", f"_{_measured(found)}_", ""])
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _measured(found: dict[str, Any]) -> str:
+    """Where and of what the figures are."""
+    machine = found["machine"]
+    changed = " with changes" if found["changed"] else ""
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    return ". ".join(
+        [
+            f"{machine['processor']}, {machine['cpus']} CPUs",
+            f"commit {found['commit'][:12]}{changed}",
+            *([packages] if packages else []),
+        ]
+    )
+
+
+def _read(results: Path, name: str) -> dict[str, Any]:
+    return json.loads((results / f"{name}.json").read_text("utf-8"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page and draw the plots."""
+    argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__).parse_args(
+        arguments
+    )
+    PAGE.write_text(page(RESULTS), "utf-8")
+    figures = PAGE.parent / FIGURES
+    figures.mkdir(exist_ok=True)
+    for name, plot in PLOTS.items():
+        if (RESULTS / f"{name}.json").exists():
+            plot(_read(RESULTS, name), figures / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()
