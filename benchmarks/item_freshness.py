@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.freshness import Load, background, peak, post, quantiles, some_items
+from benchmarks.freshness import Load, background, peak, quantiles, some_items
 from benchmarks.written import write
 
 IN_A_ROW = 5
@@ -32,12 +32,16 @@ NOUNS += ["rooster", "almond", "canyon", "puppet", "whisper", "hammer", "zeppeli
 
 @dataclass
 class Seen:
-    """What the probes measured, in seconds; `lost` were acknowledged and never found."""
+    """What the probes measured, in seconds.
+
+    `lost` were acknowledged and never found; `refused` searches had no answer, which is not one.
+    """
 
     fresh: list[float] = field(default_factory=list)
     put: list[float] = field(default_factory=list)
     searched: list[float] = field(default_factory=list)
     lost: int = 0
+    refused: int = 0
 
 
 async def probe(http: httpx.AsyncClient, item_id: str, title: str, seen: Seen) -> None:
@@ -50,10 +54,11 @@ async def probe(http: httpx.AsyncClient, item_id: str, title: str, seen: Seen) -
     first, row = 0.0, 0
     while row < IN_A_ROW and time.perf_counter() < since + GIVE_UP_S:
         asked = time.perf_counter()
-        found = await post(http, "/v1/search", {"query": title, "limit": 10})
+        found = await http.post("/v1/search", json={"query": title, "limit": 10})
         now = time.perf_counter()
         seen.searched.append(now - asked)
-        if found["delta_seq"] >= seq and any(one["item_id"] == item_id for one in found["items"]):
+        seen.refused += found.is_error
+        if not found.is_error and _has(found.json(), item_id, seq):
             first, row = (first if row else now), row + 1
         else:
             row = 0
@@ -63,6 +68,11 @@ async def probe(http: httpx.AsyncClient, item_id: str, title: str, seen: Seen) -
     else:
         seen.lost += 1
     (await http.delete(f"/v1/items/{item_id}")).raise_for_status()
+
+
+def _has(answer: dict[str, Any], item_id: str, seq: int) -> bool:
+    ids = [item["item_id"] for item in answer["items"]]
+    return answer["delta_seq"] >= seq and item_id in ids
 
 
 async def measure(
@@ -97,6 +107,7 @@ async def measure(
         "freshness_s": fresh,
         "put_s": quantiles(seen.put),
         "search_s": quantiles(seen.searched),
+        "searches_refused": seen.refused,
         "peak_per_s": highest,
         "background": {
             "asked_per_s": chosen,
