@@ -1,7 +1,8 @@
 """The online half: questions in, ranked items with evidence out; events in, answers changed.
 
 Reads as a request runs: user state, gather, score, evidence, explain. An answer is computed from
-one generation; when a shard does not hold it, the call is repeated once on the previous one.
+one generation; when a shard does not hold it, the call is repeated once on the one that is current
+by then, or else the previous one.
 """
 
 import asyncio
@@ -368,10 +369,11 @@ class Recommender:
         try:
             return await ask(current)
         except GenerationMissing:
-            previous = self._generations.previous()
-            if previous is None:
-                raise
-            return await ask(previous)
+            # what was current when the request began may have gone, and another come in its place
+            for other in (self._generations.current(), self._generations.previous()):
+                if other is not None and other.generation != current.generation:
+                    return await ask(other)
+            raise
 
     async def _unknown(self, item_ids: set[str]) -> frozenset[str]:
         """The ids that no shard has; none of them while a shard is lost."""

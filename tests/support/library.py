@@ -1,5 +1,6 @@
 """The library as a service of one process, over the stores in a folder: a restart makes it anew."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from llmrec_ray.embedding.hashing import HashingEmbedder
@@ -17,12 +18,16 @@ from tests.support.naive import TEXT_DIM
 
 
 class Encoder:
-    """The encoder of queries; the model asks the same one."""
+    """The encoder of queries; the model asks the same one. `meanwhile` runs once, in a call."""
 
     def __init__(self) -> None:
         self.model = HashingEmbedder(dim=TEXT_DIM)
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def embed(self, text: str) -> Float32s:
+        work, self.meanwhile = self.meanwhile, None
+        if work is not None:
+            await work()
         return self.model.queries([text])[0]
 
 
@@ -31,15 +36,16 @@ class Service:
 
     def __init__(self, folder: Path, store: FaultyStore, shards: int) -> None:
         self.store = store
+        self.encoder = Encoder()
         self._follower = Follower(store)
         self._pinned = Pinned()
-        self._shards = [Shard(store, number, shards) for number in range(shards)]
+        self.shards = [Shard(store, number, shards) for number in range(shards)]
         self._events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
         self._shown = ShownLog(self._events, capacity=2_000)
         self.recommender = Recommender(
             generations=self._pinned,
-            searcher=LocalShards(self._shards),
-            embedder=Encoder(),
+            searcher=LocalShards(self.shards),
+            embedder=self.encoder,
             events=self._events,
             objects=store,
             shown=self._shown,
@@ -51,9 +57,9 @@ class Service:
         manifest = self._follower.poll()
         if manifest is None:
             return
-        for shard in self._shards:
+        for shard in self.shards:
             shard.prepare(manifest)
-        self._pinned.offer(manifest, [frozenset(shard.held) for shard in self._shards])
+        self._pinned.offer(manifest, [frozenset(shard.held) for shard in self.shards])
 
     def close(self) -> None:
         self._shown.close()
