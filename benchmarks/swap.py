@@ -38,7 +38,8 @@ from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.parts import open_objects
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import TITLE
-from llmrec_ray.settings import load_settings, settings_of
+from llmrec_ray.settings import load_settings
+from llmrec_ray.storage.local import FolderStore
 from loadtest.ids import forget, prepare
 from loadtest.ledger import Kind, Ledger
 from loadtest.replies import MIXED
@@ -47,6 +48,7 @@ from serve.up import local_cluster
 
 MARKS = ("[A] ", "[B] ", "[C] ")
 """One more than a shard holds, so that each activation in turn is of one that must be loaded."""
+START_S = 600.0
 LOADED_S = 60.0
 LOOK_S = 0.05
 ROLLBACK = [
@@ -157,16 +159,17 @@ class Swapper:
     def _next(self, http: httpx.Client, following: Iterator[str]) -> Swap:
         generation, since = next(following), time.perf_counter()
         http.post(f"/v1/generations/{generation}:activate").raise_for_status()
-        return self._serving(http, "activate", generation, since)
+        return self.serving(http, "activate", generation, since)
 
     def _rolled_back(self, http: httpx.Client) -> Swap:
         since = time.perf_counter()
         command = ["env", *(f"{name}={value}" for name, value in self.environment.items())]
         subprocess.run([*command, *ROLLBACK], check=True, capture_output=True)
         told = http.get("/v1/generations").raise_for_status().json()
-        return self._serving(http, "rollback", told["current"], since)
+        return self.serving(http, "rollback", told["current"], since)
 
-    def _serving(self, http: httpx.Client, how: str, generation: str, since: float) -> Swap:
+    def serving(self, http: httpx.Client, how: str, generation: str, since: float) -> Swap:
+        """Wait until answers come from a generation; `ValueError` where they never do."""
         while time.perf_counter() < since + LOADED_S:
             if http.get("/v1/generations").raise_for_status().json()["serving"] == generation:
                 return Swap(how, generation, time.perf_counter() - since)
@@ -192,6 +195,7 @@ def measure(
         ids = prepare(http, seed=0)
         ids.write(FOLDER / "ids.json")
         try:
+            swapper.serving(http, "start", swapper.generations[0], time.perf_counter())
             steady = locust(url, "swap-steady", [*callers], options, seconds)
             with swapper.running():
                 swapping = locust(url, "swap", [*callers], options, seconds)
@@ -214,13 +218,18 @@ def drawn(found: Found) -> Table:
         table.add_column(name, justify="right")
     for name, kind in found.swapping.kinds.items():
         before = found.steady.kinds.get(name, Kind())
-        counts = (kind.failed, kind.refused, kind.degraded)
-        table.add_row(name, *_row(before), *_row(kind), *map(str, counts))
+        counts = zip(_counts(before), _counts(kind), strict=True)
+        both = (f"{one} / {other}" for one, other in counts)
+        table.add_row(name, *_row(before), *_row(kind), *both)
     return table
 
 
 def _row(kind: Kind) -> list[str]:
     return [str(kind.calls), *(f"{_ms(kind, share):.1f}" for share in (0.5, 0.99, 1.0))]
+
+
+def _counts(kind: Kind) -> tuple[int, int, int]:
+    return kind.failed, kind.refused, kind.degraded
 
 
 def _plain(ledger: Ledger) -> Kind:
@@ -267,12 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "LLMREC_OBJECT_STORE__URL": f"file://{folder}/objects",
         "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
     }
-    store = open_objects(
-        settings_of({"object_store": {"url": environment["LLMREC_OBJECT_STORE__URL"]}})
-    )
+    store = FolderStore(folder / "objects")  # not by settings: the environment would win over them
     marks = copies(open_objects(load_settings()), store)
     items = load_manifest(store, next(iter(marks))).items
-    with local_cluster(port=chosen.port, environment=environment) as cluster:
+    with local_cluster(port=chosen.port, environment=environment, timeout_s=START_S) as cluster:
         found = measure(
             cluster.url,
             marks,
@@ -288,13 +295,15 @@ def report(found: Found, items: int, settings: Mapping[str, object]) -> int:
     """Print what was found, write it, and say whether nothing went wrong."""
     say = Console(highlight=False, width=140)
     say.print(drawn(found))
-    for reason, count in found.swapping.reasons.most_common(10):
-        say.print(f"  {count} × {reason}", markup=False)
+    for name, ledger in (("steady", found.steady), ("with swaps", found.swapping)):
+        for reason, count in ledger.reasons.most_common(10):
+            say.print(f"  {name}: {count} × {reason}", markup=False)
     seconds = [swap.seconds for swap in found.swaps]
     middle, most = statistics.median(seconds), max(seconds)
     say.print(f"{len(seconds)} swaps answered after {middle:.1f} s, {most:.1f} s at most")
     measured = {
         "items": items,
+        "reasons": dict(found.swapping.reasons),
         "swaps": [asdict(swap) for swap in found.swaps],
         "steady": _told(found.steady),
         "swapping": _told(found.swapping),

@@ -43,6 +43,14 @@ def parsed(body: bytes) -> dict[str, Any]:
     return read
 
 
+def code(body: bytes) -> str:
+    """The code of a problem; a proxy's refusal may have none."""
+    try:
+        return str(parsed(body).get("code"))
+    except Wrong:
+        return "without a problem"
+
+
 def ranking(read: dict[str, Any], *, evidence: bool = False) -> Told:
     """A list of ranked items, its scores falling; with evidence, shares that sum to each score."""
     items = _list(read, "items")

@@ -117,7 +117,7 @@ class Caller(FastHttpUser):
         ) as answer:
             try:
                 if answer.status_code in REFUSED and (answer.headers or {}).get("Retry-After"):
-                    self.shared.ledger.refused(self.kind)
+                    self.shared.ledger.refused(self.kind, replies.code(answer.content or b""))
                     answer.success()
                     return
                 replies.expect(answer.status_code, str(getattr(answer, "error", None) or ""))
