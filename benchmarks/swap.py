@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own fol
 
 import httpx
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +38,7 @@ from llmrec_ray.parts import open_objects
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import TITLE
 from llmrec_ray.settings import load_settings
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.storage.local import FolderStore
 from loadtest.ids import forget, prepare
 from loadtest.ledger import Kind, Ledger
@@ -106,11 +106,10 @@ def copies(source: ObjectStore, store: ObjectStore) -> dict[str, str]:
         raise GenerationNotFound("nothing is published to make copies of: run `make demo` first.")
     draft = draft_of(source, load_manifest(source, active.generation))
     place = draft.items.schema.get_field_index(TITLE)
+    plain = texts(draft.items, TITLE)
     marks: dict[str, str] = {}
     for mark in MARKS:
-        titles = pc.binary_join_element_wise(
-            pa.scalar(mark), draft.items.column(TITLE), pa.scalar("")
-        )
+        titles = pa.array([mark + title for title in plain], pa.string())
         marked = replace(draft, items=draft.items.set_column(place, TITLE, titles), item_seq=0)
         marks[publish(store, marked).generation] = mark
     activate(store, next(iter(marks)), "benchmarks.swap")

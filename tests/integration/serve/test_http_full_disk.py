@@ -52,19 +52,25 @@ async def test_events_are_refused_with_the_reason_and_those_before_stay(
     assert kept == {f"{number}-{n}" for number in range(refused + 1) for n in range(20)}
 
 
+async def put_until_it_is_full(http: httpx.AsyncClient) -> tuple[int, httpx.Response]:
+    """Put items until one is not stored: its number, and what was answered."""
+    for number in range(MANY):
+        put = await http.put(f"/v1/items/new-{number}", json={"title": "New " * 75})
+        if put.status_code != 200:
+            return number, put
+    raise AssertionError("the disk is never full")
+
+
 async def test_items_are_refused_with_the_reason_and_are_not_there(
     http: httpx.AsyncClient, house: House
 ) -> None:
     with database_full(house.events.store._engine):
-        for number in range(MANY):
-            put = await http.put(f"/v1/items/new-{number}", json={"title": "New " * 75})
-            if put.status_code != 200:
-                break
+        refused, put = await put_until_it_is_full(http)
         assert (put.status_code, put.json()["code"]) == (503, "event_store_unavailable")
         assert "Make room" in put.json()["detail"]
         await house.catch_up()
-        assert (await http.get(f"/v1/items/new-{number}")).status_code == 404
-    assert (await http.put(f"/v1/items/new-{number}", json={"title": "New"})).status_code == 200
+        assert (await http.get(f"/v1/items/new-{refused}")).status_code == 404
+    assert (await http.put(f"/v1/items/new-{refused}", json={"title": "New"})).status_code == 200
     await house.catch_up()
-    for one in range(number + 1):
-        assert (await http.get(f"/v1/items/new-{one}")).status_code == 200
+    for number in range(refused + 1):
+        assert (await http.get(f"/v1/items/new-{number}")).status_code == 200
