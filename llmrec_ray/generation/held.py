@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 MOST = 2
 IN_USE_S = 5.0
 """Longer than callers take, one after the other, to move on to what all shards have loaded."""
+WAITS_S = 30.0
+"""For so long a new one waits: a replay now and then must not keep it out for ever."""
 
 T = TypeVar("T")
 
@@ -25,6 +27,7 @@ class Held(Generic[T]):
         self._clock = clock
         self._loaded: OrderedDict[str, T] = OrderedDict()
         self._asked: dict[str, float] = {}
+        self._waiting: tuple[str, float] | None = None
         self._lock = Lock()
 
     def now(self) -> dict[str, T]:
@@ -49,6 +52,7 @@ class Held(Generic[T]):
         """Add one; beyond two, the one goes that was not asked for for longest."""
         with self._lock:
             self._loaded[generation] = loaded
+            self._waiting = None
             while len(self._loaded) > MOST:
                 gone = self._least_in_use(generation)
                 del self._loaded[gone]
@@ -71,13 +75,20 @@ class Held(Generic[T]):
             return True
 
     def in_the_way(self, generation: str) -> str | None:
-        """What callers that still ask for it would lose by `put`; None where that is nothing."""
+        """What callers that still ask for it would lose by `put`; None where that is nothing.
+
+        Not for ever: `WAITS_S` after it was first asked about a generation, nothing is.
+        """
         with self._lock:
             if generation in self._loaded or len(self._loaded) < MOST:
                 return None
-            oldest = self._least_in_use(generation)
+            oldest, now = self._least_in_use(generation), self._clock()
             asked = self._asked.get(oldest)
-            return oldest if asked is not None and self._clock() < asked + IN_USE_S else None
+            if asked is None or now >= asked + IN_USE_S:
+                return None
+            if self._waiting is None or self._waiting[0] != generation:
+                self._waiting = (generation, now)
+            return oldest if now < self._waiting[1] + WAITS_S else None
 
     def _least_in_use(self, but: str) -> str:
         others = (name for name in self._loaded if name != but)

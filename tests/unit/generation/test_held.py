@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from llmrec_ray.generation.held import IN_USE_S, Held
+from llmrec_ray.generation.held import IN_USE_S, WAITS_S, Held
 
 
 @dataclass
@@ -64,6 +64,25 @@ def test_one_is_in_the_way_while_both_are_asked_for(held: Held[int], clock: Cloc
     assert held.in_the_way("c") == "a"
     clock.now += IN_USE_S
     assert held.in_the_way("c") is None
+
+
+def test_one_that_is_always_asked_for_keeps_a_new_one_out_for_a_while_only(
+    held: Held[int], clock: Clock
+) -> None:
+    held.put("a", 0)
+    held.put("b", 1)
+    since = clock.now
+    while clock.now < since + WAITS_S:
+        held.asked("a")
+        held.asked("b")
+        assert held.in_the_way("c") == "a"
+        clock.now += 1
+    held.asked("b")
+    assert held.in_the_way("c") is None
+    held.put("c", 2)
+    assert names(held) == ["b", "c"]
+    held.asked("c")
+    assert held.in_the_way("d") == "b", "the next one waits anew"
 
 
 def test_nothing_is_in_the_way_of_what_is_held_or_has_room(held: Held[int]) -> None:
