@@ -60,11 +60,14 @@ WRITTEN_BY_A_MODEL = frozenset({"stream", "stream, first"})
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One change of what is current: how it was made, and how long until it answered."""
+    """One change of what is current: how it was made, how long the call or command took that made
+    it, and how long from its end until the generation answered.
+    """
 
     how: str
     generation: str
-    seconds: float
+    made_s: float
+    answered_s: float
 
 
 @dataclass
@@ -158,20 +161,25 @@ class Swapper:
     def _next(self, http: httpx.Client, following: Iterator[str]) -> Swap:
         generation, since = next(following), time.perf_counter()
         http.post(f"/v1/generations/{generation}:activate").raise_for_status()
-        return self.serving(http, "activate", generation, since)
+        return self._made(http, "activate", generation, since)
 
     def _rolled_back(self, http: httpx.Client) -> Swap:
         since = time.perf_counter()
         command = ["env", *(f"{name}={value}" for name, value in self.environment.items())]
         subprocess.run([*command, *ROLLBACK], check=True, capture_output=True)
         told = http.get("/v1/generations").raise_for_status().json()
-        return self.serving(http, "rollback", told["current"], since)
+        return self._made(http, "rollback", told["current"], since)
 
-    def serving(self, http: httpx.Client, how: str, generation: str, since: float) -> Swap:
-        """Wait until answers come from a generation; `ValueError` where they never do."""
+    def _made(self, http: httpx.Client, how: str, generation: str, since: float) -> Swap:
+        made_s = time.perf_counter() - since
+        return Swap(how, generation, made_s, self.until_it_answers(http, generation))
+
+    def until_it_answers(self, http: httpx.Client, generation: str) -> float:
+        """How long until answers come from a generation; `ValueError` where they never do."""
+        since = time.perf_counter()
         while time.perf_counter() < since + LOADED_S:
             if http.get("/v1/generations").raise_for_status().json()["serving"] == generation:
-                return Swap(how, generation, time.perf_counter() - since)
+                return time.perf_counter() - since
             time.sleep(LOOK_S)
         raise ValueError(f"{generation} was not taken up within {LOADED_S:.0f} s")
 
@@ -194,7 +202,7 @@ def measure(
         ids = prepare(http, seed=0)
         ids.write(FOLDER / "ids.json")
         try:
-            swapper.serving(http, "start", swapper.generations[0], time.perf_counter())
+            swapper.until_it_answers(http, swapper.generations[0])
             steady = locust(url, "swap-steady", [*callers], options, seconds)
             with swapper.running():
                 swapping = locust(url, "swap", [*callers], options, seconds)
@@ -297,7 +305,7 @@ def report(found: Found, items: int, settings: Mapping[str, object]) -> int:
     for name, ledger in (("steady", found.steady), ("with swaps", found.swapping)):
         for reason, count in ledger.reasons.most_common(10):
             say.print(f"  {name}: {count} × {reason}", markup=False)
-    seconds = [swap.seconds for swap in found.swaps]
+    seconds = [swap.answered_s for swap in found.swaps]
     middle, most = statistics.median(seconds), max(seconds)
     say.print(f"{len(seconds)} swaps answered after {middle:.1f} s, {most:.1f} s at most")
     measured = {
