@@ -1,7 +1,7 @@
 """The online half: questions in, ranked items with evidence out; events in, answers changed.
 
 An answer is computed from one generation; when a shard does not hold it, the call is repeated once
-on the previous one.
+on what is current by then, or else on the previous one.
 """
 
 import asyncio

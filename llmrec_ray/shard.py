@@ -17,6 +17,7 @@ import numpy as np
 
 from llmrec_ray.errors import EventStoreUnavailable, GenerationMissing
 from llmrec_ray.generation.buckets import bucket_of, buckets_of, shard_buckets
+from llmrec_ray.generation.held import Held
 from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
 from llmrec_ray.item_log import ItemLog, read_since
@@ -45,7 +46,6 @@ from llmrec_ray.types import (
     WeightedEvent,
 )
 
-HELD = 2
 MASKS = 64
 
 
@@ -86,37 +86,38 @@ class Shard:
         self._index: IndexKind = index
         self._originals = Originals(originals, f"{shard}-of-{shards}-") if originals else None
         self._buckets = shard_buckets(shard, shards)
-        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._loaded = Held[Loaded]()
         self._lock = Lock()
         self._tailing = Lock()
 
     @property
     def held(self) -> tuple[str, ...]:
         """The generations that this shard answers for, oldest first."""
-        with self._lock:
-            return tuple(self._loaded)
+        return tuple(self._loaded.now())
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many items this shard holds of each generation."""
-        with self._lock:
-            return {
-                name: len(loaded.rows) - len(loaded.delta.hidden) + loaded.delta.alive
-                for name, loaded in self._loaded.items()
-            }
+        return {
+            name: len(loaded.rows) - len(loaded.delta.hidden) + loaded.delta.alive
+            for name, loaded in self._loaded.now().items()
+        }
 
     @property
     def deltas(self) -> dict[str, Delta]:
         """What changed since each generation was made, as far as it is applied here."""
-        with self._lock:
-            return {name: loaded.delta for name, loaded in self._loaded.items()}
+        return {name: loaded.delta for name, loaded in self._loaded.now().items()}
+
+    def in_the_way(self, generation: str) -> str | None:
+        """The generation that callers still ask for, and would lose if this one were loaded."""
+        return self._loaded.in_the_way(generation)
 
     def prepare(self, manifest: Manifest) -> None:
         """Load a generation's rows and derive their index.
 
         After `Corrupt` or `StoreUnavailable` it keeps what it had.
         """
-        if manifest.generation in self.held:
+        if self._loaded.wanted(manifest.generation):
             return
         tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
         rows = rows_of(tables, np.array(manifest.text_mean), self._joining(manifest))
@@ -127,35 +128,26 @@ class Shard:
             # Without the log, what is published is better than nothing; `catch_up` tries again.
             with suppress(EventStoreUnavailable):
                 loaded = self._caught_up(loaded)
-            with self._lock:
-                self._loaded[manifest.generation] = loaded
-                while len(self._loaded) > HELD:
-                    self._loaded.popitem(last=False)
-                kept = list(self._loaded)
+            self._loaded.put(manifest.generation, loaded)
+            kept = self.held
         if self._originals is not None:
             self._originals.forget([f"{name}-{part}" for name in kept for part in MATRICES])
 
     def catch_up(self) -> None:
         """Apply what the item log has by now; after an error it keeps what it had."""
         with self._tailing:
-            with self._lock:
-                held = list(self._loaded.items())
-            for generation, loaded in held:
-                newer = self._caught_up(loaded)
-                with self._lock:
-                    self._loaded[generation] = newer
+            for generation, loaded in self._loaded.now().items():
+                self._loaded.change(generation, self._caught_up(loaded))
 
     def still(self) -> "Shard":
         """This shard as it is now: what it holds and applies later does not show in it."""
         seen = copy(self)
-        with self._lock:
-            seen._loaded = OrderedDict(self._loaded)  # noqa: SLF001 it is of this very class
+        seen._loaded = self._loaded.still()  # noqa: SLF001 it is of this very class
         return seen
 
     def position(self, generation: str) -> int | None:
         """Up to where the item log is applied to a generation; None where it is not held."""
-        with self._lock:
-            loaded = self._loaded.get(generation)
+        loaded = self._loaded.asked(generation)
         return loaded.delta.position if loaded else None
 
     def gather(self, generation: str, events: Sequence[WeightedEvent]) -> Float64s:
@@ -221,8 +213,7 @@ class Shard:
         return replace(loaded, delta=delta)
 
     def _get(self, generation: str) -> Loaded:
-        with self._lock:
-            loaded = self._loaded.get(generation)
+        loaded = self._loaded.asked(generation)
         if loaded is None:
             raise GenerationMissing(
                 f"this shard does not hold generation {generation}; ask again for the one before.",

@@ -47,15 +47,19 @@ class Ledger:
         self._at(kind).degraded += degraded
         self._at(kind).buckets[int(math.log(max(ms, FLOOR_MS) / FLOOR_MS) / WIDTH)] += 1
 
-    def refused(self, kind: str) -> None:
+    def refused(self, kind: str, code: str) -> None:
+        """Count a refusal, by the code of its problem."""
         self._at(kind).calls += 1
         self._at(kind).refused += 1
+        self._because(f"{kind}: refused, {code}")
 
     def failed(self, kind: str, reason: str) -> None:
         """Count a failure; reasons beyond the first fifty different ones are counted together."""
         self._at(kind).calls += 1
         self._at(kind).failed += 1
-        known = f"{kind}: {reason}"
+        self._because(f"{kind}: {reason}")
+
+    def _because(self, known: str) -> None:
         full = known not in self.reasons and len(self.reasons) >= MOST_REASONS
         self.reasons["other reasons" if full else known] += 1
 

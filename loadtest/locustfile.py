@@ -63,6 +63,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ids", default=str(IDS), help="what `loadtest.ids prepare` wrote")
+    parser.add_argument(
+        "--marks", default="{}", help="JSON: what the titles of each generation begin with"
+    )
     parser.add_argument("--thresholds", default=str(THRESHOLDS))
     parser.add_argument("--result", default="var/loadtest/result.json")
 
@@ -73,6 +76,7 @@ def start(environment: Environment, **_: Any) -> None:
     chosen = environment.parsed_options
     assert chosen is not None
     run = Run(Ids.read(Path(chosen.ids)), chosen.seed, chosen.shape != "closed")
+    run.marks = json.loads(chosen.marks)
     environment.shared = run  # pyright: ignore[reportAttributeAccessIssue]
     since = time.perf_counter()
 

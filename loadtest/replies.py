@@ -3,11 +3,13 @@
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 SUM_TOLERANCE = 1e-6
+MIXED = "mixed"
+"""How the reason begins where an answer speaks of two generations."""
 
 
 class Wrong(Exception):
@@ -16,10 +18,12 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a right answer says of itself."""
+    """What a right answer says of itself: `titles` of items and past events, `words` about them."""
 
     generation: str | None = None
     degraded: bool = False
+    titles: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
 
 
 def expect(status: int, error: str = "") -> None:
@@ -39,6 +43,14 @@ def parsed(body: bytes) -> dict[str, Any]:
     return read
 
 
+def code(body: bytes) -> str:
+    """The code of a problem; a proxy's refusal may have none."""
+    try:
+        return str(parsed(body).get("code"))
+    except Wrong:
+        return "without a problem"
+
+
 def ranking(read: dict[str, Any], *, evidence: bool = False) -> Told:
     """A list of ranked items, its scores falling; with evidence, shares that sum to each score."""
     items = _list(read, "items")
@@ -52,7 +64,7 @@ def ranking(read: dict[str, Any], *, evidence: bool = False) -> Told:
             for item in items:
                 _sums_up(item)
         degraded = bool(read["degraded"])
-        told = Told(str(read["generation"]), degraded)
+        told = Told(str(read["generation"]), degraded, _titles(items))
         whole = read["coverage"]["shards_ok"] == read["coverage"]["shards_total"]
     except (KeyError, TypeError, ValueError) as cause:
         raise Wrong(f"the answer lacks something, or it is of another type: {cause!r}") from cause
@@ -61,6 +73,28 @@ def ranking(read: dict[str, Any], *, evidence: bool = False) -> Told:
     if not whole and not degraded:
         raise Wrong("a shard is missing, and the answer does not say it is degraded")
     return told
+
+
+def of_one_generation(told: Told, marks: Mapping[str, str]) -> None:
+    """Every title begins with the mark of the generation that is named, and no words have another.
+
+    `marks` has the marks by generation, and may be empty: then nothing is known of titles.
+    """
+    if not marks or told.generation is None:
+        return
+    if (mark := marks.get(told.generation)) is None:
+        raise Wrong(f"{MIXED}: the answer names a generation that was never activated")
+    if not all(title.startswith(mark) for title in told.titles):
+        raise Wrong(f"{MIXED}: a title is not of the generation that the answer names")
+    if any(other in words for words in told.words for other in marks.values() if other != mark):
+        raise Wrong(f"{MIXED}: an explanation speaks of a title of another generation")
+
+
+def _titles(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The titles of items, and of the past events in their evidence; a query has none."""
+    shares = (share for item in items for share in item.get("evidence") or ())
+    named = [*(item.get("title") for item in items), *(share.get("title") for share in shares)]
+    return frozenset(title for title in named if title is not None)
 
 
 def _sums_up(item: dict[str, Any]) -> None:
@@ -112,7 +146,11 @@ def stream(told: Sequence[tuple[str, dict[str, Any]]]) -> Told:
             explained.add(said["item_id"])
     if explained != shown:
         raise Wrong("an item of the stream has no explanation")
-    return Told(answer.generation, answer.degraded or bool(last.get("degraded")))
+    return replace(
+        answer,
+        degraded=answer.degraded or bool(last.get("degraded")),
+        words=tuple(str(said["text"]) for name, said in told if name == "explanation"),
+    )
 
 
 def _list(read: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -36,12 +36,16 @@ STREAM = {"Accept": "text/event-stream"}
 
 @dataclass
 class Run:
-    """What all callers of this process share; `locustfile` sets it up as `environment.shared`."""
+    """What all callers of this process share; `locustfile` sets it up as `environment.shared`.
+
+    `marks`: what each generation's titles begin with, where they are told apart.
+    """
 
     ids: Ids
     seed: int
     open: bool
     ledger: Ledger = field(default_factory=Ledger)
+    marks: Mapping[str, str] = field(default_factory=dict)
     generations: set[str] = field(default_factory=set)
     under_way: int = 0
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -113,13 +117,14 @@ class Caller(FastHttpUser):
         ) as answer:
             try:
                 if answer.status_code in REFUSED and (answer.headers or {}).get("Retry-After"):
-                    self.shared.ledger.refused(self.kind)
+                    self.shared.ledger.refused(self.kind, replies.code(answer.content or b""))
                     answer.success()
                     return
                 replies.expect(answer.status_code, str(getattr(answer, "error", None) or ""))
                 read = self.read(answer, due)
                 ms = elapsed_ms(due)
                 told = self.judge(read)
+                replies.of_one_generation(told, self.shared.marks)
                 self._known(told.generation)
             except (Wrong, *FAILURE_EXCEPTIONS) as wrong:
                 answer.failure(f"{wrong}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
+from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search.delta import Delta
@@ -133,16 +134,21 @@ class ShardReplica:
         """Load what is current now; on failure keep what is held, say why, and look again later."""
         try:
             manifest = await asyncio.to_thread(self._follower.poll)
-            if manifest is not None:
-                await asyncio.to_thread(self._shard.prepare, manifest)
+            self._trouble = await self._load(manifest) if manifest else None
             self._measure()
-            self._trouble = None
         except LLMRecError as error:
             self._trouble = str(error)
             log.warning("generation_not_loaded code=%s", error.code)
         except Exception as error:
             self._trouble = f"loading failed ({type(error).__name__}); its log has the reason."
             log.exception("generation_not_loaded")
+
+    async def _load(self, manifest: Manifest) -> str | None:
+        """What a generation waits for before it is loaded; None where it is."""
+        if (asked := self._shard.in_the_way(manifest.generation)) is not None:
+            return f"{manifest.generation} to be loaded, once {asked} is no longer asked for"
+        await asyncio.to_thread(self._shard.prepare, manifest)
+        return None
 
     def _measure(self) -> None:
         """A gauge keeps its last value: what is no longer held is set to 0."""

@@ -1,15 +1,16 @@
-"""A published generation in; its items and their text vectors out, as training needs them again."""
+"""A published generation in; what it holds out: items and text vectors, or its whole draft."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from llmrec_ray.generation.draft import ITEMS
-from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft
+from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
-from llmrec_ray.ports import ObjectStore
-from llmrec_ray.storage.columns import vectors
+from llmrec_ray.ports import EncoderInfo, ObjectStore
+from llmrec_ray.schemas import ITEM_ID, NEIGHBOURS_SCHEMA, ROW, SOURCE, TARGET, WEIGHT
+from llmrec_ray.storage.columns import texts, vectors, wholes
 from llmrec_ray.types import Float32s
 
 TEXT = "text"
@@ -28,3 +29,42 @@ def contents(store: ObjectStore, manifest: Manifest) -> Contents:
     items = [read_object(store, segment.objects[ITEMS]) for segment in manifest.segments]
     text = [vectors(read_object(store, segment.objects[TEXT])) for segment in manifest.segments]
     return Contents(pa.concat_tables(items), np.concatenate(text))
+
+
+def draft_of(store: ObjectStore, manifest: Manifest) -> Draft:
+    """The draft that publishes as this very generation; raises `Corrupt` as `contents` does."""
+    encoder = manifest.encoder
+    channels = tuple(
+        ChannelTable(each.name, each.kind, _table(store, manifest, each.name, each.kind))
+        for each in manifest.channels
+    )
+    return Draft(
+        items=_table(store, manifest, ITEMS, ITEMS),
+        fields=manifest.fields,
+        channels=channels,
+        encoder=EncoderInfo(encoder.name, encoder.hash, encoder.dim),
+        weights=manifest.weights,
+        mix=manifest.mix,
+        events=manifest.events,
+        trained_until=manifest.trained_until,
+        validation_ndcg=manifest.validation_ndcg,
+        text_mean=manifest.text_mean,
+        passage=manifest.passage,
+        item_seq=manifest.item_seq,
+    )
+
+
+def _table(store: ObjectStore, manifest: Manifest, name: str, kind: str) -> pa.Table:
+    """One object of every segment, in their order."""
+    parts = [(segment, read_object(store, segment.objects[name])) for segment in manifest.segments]
+    if kind == "neighbours":
+        return pa.concat_tables([_named(store, segment, table) for segment, table in parts])
+    return pa.concat_tables([table for _, table in parts])
+
+
+def _named(store: ObjectStore, segment: Segment, table: pa.Table) -> pa.Table:
+    """Neighbours by the ids of their targets, which a segment stores as its rows."""
+    ids = texts(read_object(store, segment.objects[ITEMS]), ITEM_ID)
+    targets = pa.array([ids[row] for row in wholes(table, ROW)], pa.string())
+    named = table.set_column(table.schema.get_field_index(ROW), TARGET, targets)
+    return named.select([SOURCE, TARGET, WEIGHT]).cast(NEIGHBOURS_SCHEMA)

@@ -48,18 +48,19 @@ class Pinned:
         return self._held[1]
 
     async def ask(self, question: Callable[[Manifest], Awaitable[T]]) -> T:
-        """What a question says of the current generation, or of the previous one.
+        """What a question says of the current generation, or once more of another one.
 
-        A shard that has dropped the current one raises `GenerationMissing`: it is asked once more.
+        A shard that does not hold it raises `GenerationMissing`: then what is current by then is
+        asked, for it may have changed since the question began, or else the previous one.
         """
-        current = self.current()
+        asked = self.current()
         try:
-            return await question(current)
+            return await question(asked)
         except GenerationMissing:
-            previous = self.previous()
-            if previous is None:
-                raise
-            return await question(previous)
+            for other in (self.current(), self.previous()):
+                if other is not None and other.generation != asked.generation:
+                    return await question(other)
+            raise
 
     @property
     def waiting(self) -> str | None:

@@ -65,8 +65,8 @@ class Originals:
             with os.fdopen(handle, "wb") as file:
                 header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_2_0(file, header)
-                for part in parts:
-                    part.astype("<f4", copy=False).tofile(file)
+                for part in parts:  # numpy's `tofile` does not tell that the disk is full
+                    file.write(np.ascontiguousarray(part, "<f4").data)
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)

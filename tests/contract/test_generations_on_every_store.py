@@ -9,7 +9,13 @@ from threading import Barrier
 import pytest
 
 from llmrec_ray.errors import Conflict, StoreUnavailable
-from llmrec_ray.generation.activation import activate, current, history, rollback
+from llmrec_ray.generation.activation import (
+    activate,
+    activate_next,
+    current,
+    history,
+    rollback,
+)
 from llmrec_ray.generation.collection import Retention, collect_garbage
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.publish import publish
@@ -83,6 +89,33 @@ def test_racing_publishers_win_a_number_each_with_whole_generations(
     assert newest.generation == made[4]
     assert list_generations(object_store) == sorted(set(made.values()))
     assert all(verify(object_store, name) == [] for name in made.values())
+
+
+def test_of_publishers_that_go_on_from_the_same_generation_one_wins(
+    object_store: ObjectStore,
+) -> None:
+    before = activate(object_store, publish(object_store, draft(20)).generation, "before")
+    start = Barrier(4)
+
+    def run(publisher: int) -> tuple[str, str]:
+        """The generation, and why it did not win."""
+        name = publish(object_store, draft(20, 1 + publisher), segments=2).generation
+        start.wait()
+        try:
+            activate_next(object_store, name, f"publisher-{publisher}", before)
+        except Conflict as lost:
+            return name, str(lost)
+        return name, ""
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(run, range(4)))
+    winners = [name for name, lost in done if not lost]
+    assert sum("Run this again" in lost for _, lost in done) == 3
+    newest = current(object_store)
+    assert newest is not None
+    assert [newest.generation] == winners
+    assert len(history(object_store)) == 2
+    assert verify(object_store, newest.generation) == []
 
 
 def test_what_is_not_needed_is_collected(object_store: ObjectStore) -> None:

@@ -86,13 +86,16 @@ def wait_for(condition: object, seconds: float = 90) -> None:
 
 
 @contextmanager
-def served(folder: Path, config: Path | dict[str, Any] = CONFIG) -> Generator[Live]:
+def served(
+    folder: Path, config: Path | dict[str, Any] = CONFIG, **settings: str
+) -> Generator[Live]:
     """A service of its own that starts empty; the small catalogue is ingested beside it."""
     environment = {
         "LLMREC_OBJECT_STORE__URL": f"file://{folder}/objects",
         "LLMREC_EVENT_STORE__URL": f"sqlite:///{folder}/events.db",
         "LLMREC_EMBEDDING__CACHE": f"{folder}/embedding-cache",
         "LLMREC_SEARCH__POLL_S": "0.5",
+        **settings,
     }
     [port] = free_ports(1)
     with local_cluster(
@@ -104,6 +107,18 @@ def served(folder: Path, config: Path | dict[str, Any] = CONFIG) -> Generator[Li
         service.ingested = ingesting.stdout
         wait_for(lambda: httpx.get(f"{cluster.url}/readyz").status_code == 200)
         yield service
+
+
+def without_a_language_model() -> dict[str, Any]:
+    """The Serve config of `local.yaml` whose generator starts at zero and wakes on demand."""
+    config = yaml.safe_load(CONFIG.read_text("utf-8"))
+    [application] = config["applications"]
+    application["autoscaling_policy"] = {"policy_function": "serve.autoscaling:policy"}
+    for deployment in application["deployments"]:
+        if deployment["name"] == "generator":
+            del deployment["num_replicas"]
+            deployment["autoscaling_config"] = {"min_replicas": 0, "max_replicas": 1}
+    return config
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from serve.ray_process import TOKEN
-from serve.up import CONFIG
-from tests.e2e.conftest import Live, served
+from tests.e2e.conftest import Live, served, without_a_language_model
 from tests.support.crowds import (
     Address,
     Seen,
@@ -91,16 +89,9 @@ def overrun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overrun]:
             f"this process may open {hard} files at most: too few for {CONNECTIONS} clients"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (CONNECTIONS + 1000, hard))
-    config = yaml.safe_load(CONFIG.read_text("utf-8"))
-    [application] = config["applications"]
-    application["autoscaling_policy"] = {"policy_function": "serve.autoscaling:policy"}
-    for deployment in application["deployments"]:
-        if deployment["name"] == "generator":
-            del deployment["num_replicas"]
-            deployment["autoscaling_config"] = {"min_replicas": 0, "max_replicas": 1}
     folder = tmp_path_factory.mktemp("overrun")
     try:
-        with served(folder, config) as service:
+        with served(folder, without_a_language_model()) as service:
             found = Overrun(service, folder / "events.db")
             yield found
             drawn = Table("meanwhile", "answers/s", "answered", "refused", "other", "api", "proxy")

@@ -94,12 +94,13 @@ def _never(_: str) -> bool:
 
 @dataclass
 class FaultyStore:
-    """A real store in which chosen writes go wrong: before they happen, or after."""
+    """A real store in which chosen writes go wrong, before they happen or after, or reads."""
 
     inner: FolderStore
     fails_before: Callable[[str], bool] = _never
     fails_after: Callable[[str], bool] = _never
     down: bool = False
+    fails_to_read: Callable[[str], bool] = _never
     created: list[str] = field(default_factory=list[str])
     reads: list[str] = field(default_factory=list[str])
 
@@ -111,7 +112,7 @@ class FaultyStore:
         return made
 
     def get(self, key: str) -> bytes:
-        self._check(False)
+        self._check(self.fails_to_read(key))
         self.reads.append(key)
         return self.inner.get(key)
 

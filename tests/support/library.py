@@ -1,6 +1,6 @@
 """The library as a service of one process, over the stores in a folder: a restart makes it anew."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,19 @@ from tests.support.naive import TEXT_DIM
 
 
 class Encoder:
-    """The encoder of queries and live items; the model asks the same one."""
+    """The encoder of queries and live items; the model asks the same one.
+
+    `meanwhile` runs once, in a call.
+    """
 
     def __init__(self) -> None:
         self.model = HashingEmbedder(dim=TEXT_DIM)
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def embed(self, text: str) -> Float32s:
+        work, self.meanwhile = self.meanwhile, None
+        if work is not None:
+            await work()
         return self.model.queries([text])[0]
 
     async def passages(self, texts: Sequence[str]) -> tuple[Float32s, EncoderInfo]:
@@ -60,18 +67,19 @@ class Service:
 
     def __init__(self, folder: Path, store: FaultyStore, shards: int) -> None:
         self.store = store
+        self.encoder = Encoder()
         self._follower = Follower(store)
         self._pinned = Pinned()
         self._events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
         self.log = FaultyLog(self._events.items)
         self.shards = [Shard(store, number, shards, self.log) for number in range(shards)]
         self._shown = ShownLog(self._events, capacity=2_000)
-        searcher, encoder = LocalShards(self.shards), Encoder()
-        self.live = LiveItems(self.log, self._pinned, searcher, encoder)
+        searcher = LocalShards(self.shards)
+        self.live = LiveItems(self.log, self._pinned, searcher, self.encoder)
         self.recommender = Recommender(
             generations=self._pinned,
             searcher=searcher,
-            embedder=encoder,
+            embedder=self.encoder,
             events=self._events,
             objects=store,
             shown=self._shown,

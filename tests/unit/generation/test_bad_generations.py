@@ -22,6 +22,8 @@ from tests.support.naive import catalogue, draft_of
 
 GOOD, NEXT = draft_of(catalogue(range(12), 0)), draft_of(catalogue(range(12), 1))
 
+ASKED = RecommendRequest(session=(SessionItem("f3"),), text="music")
+
 
 class FullDisk(FolderStore):
     """A folder on a disk that takes so many bytes more: the rest of a write is not there."""
@@ -60,8 +62,7 @@ def service(tmp_path: Path, disk: FullDisk, good: Manifest) -> Iterator[Service]
 
 def answers(service: Service) -> tuple[str, list[tuple[str, float]]]:
     """The generation of an answer, and the answer."""
-    asked = RecommendRequest(session=(SessionItem("f3"),), text="music")
-    told = asyncio.run(service.recommender.recommend(asked))
+    told = asyncio.run(service.recommender.recommend(ASKED))
     return told.generation, [(item.item_id, item.score) for item in told.items]
 
 
@@ -241,3 +242,50 @@ def test_a_manifest_whose_segments_overlap_leaves_nothing_out(
 
     rewritten(twice)(folder / manifest_key(good.generation))
     assert len(load_manifest(disk, good.generation).segments) == 5
+
+
+def test_activations_that_come_faster_than_shards_load_lose_no_answer(
+    service: Service, disk: FullDisk
+) -> None:
+    """One shard has loaded both of them by now; callers still ask for the one that all hold."""
+    before = answers(service)
+    for seed in (2, 3):
+        made = publish(disk, draft_of(catalogue(range(12), seed)), segments=4)
+        activate(disk, made.generation, "test")
+        service.shards[0].prepare(made)
+        assert answers(service) == before
+    service.look()
+    assert answers(service)[0] == made.generation
+
+
+def test_a_generation_after_a_rollback_does_not_bring_back_what_was_left(
+    service: Service, disk: FullDisk
+) -> None:
+    before = answers(service)
+    bad = publish(disk, NEXT, segments=4)
+    activate(disk, bad.generation, "test")
+    service.look()
+    answers(service)
+    rollback(disk, "test")
+    service.look()
+    made = publish(disk, draft_of(catalogue(range(12), 2)), segments=4)
+    activate(disk, made.generation, "test")
+    service.shards[0].prepare(made)
+    assert answers(service) == before
+
+
+def test_a_request_that_began_before_two_changes_is_answered_by_what_is_current(
+    service: Service, disk: FullDisk
+) -> None:
+    made: list[Manifest] = []
+
+    async def while_it_waits() -> None:
+        for seed in (2, 3):
+            made.append(publish(disk, draft_of(catalogue(range(12), seed)), segments=4))
+            activate(disk, made[-1].generation, "test")
+            service.look()
+            told = await service.recommender.recommend(ASKED)
+            assert told.generation == made[-1].generation
+
+    service.encoder.meanwhile = while_it_waits
+    assert answers(service)[0] == made[-1].generation

@@ -168,6 +168,21 @@ def test_a_clock_that_went_back_makes_nothing_old(store: FolderStore, folder: Pa
     assert collect_garbage(store, ONE).deleted.sizes == {}
 
 
+def test_a_lease_from_before_the_clock_went_back_still_guards_what_its_writer_needs(
+    store: FolderStore, folder: Path
+) -> None:
+    activated(store, *published(store, 3))
+    pass_time(folder, DAYS)
+    store.create(f"{LEASES}/writer-of-tomorrow.json", b"{}")
+    pass_time(folder, -timedelta(days=1), LEASES)
+    before = store.list("")
+    with pytest.raises(Conflict, match="Nothing was deleted"):
+        collect_garbage(store, ONE)
+    assert [key for key in store.list("") if not key.startswith(LEASES)] == [
+        key for key in before if not key.startswith(LEASES)
+    ]
+
+
 def test_the_current_generation_cannot_be_given_up(store: FolderStore) -> None:
     with pytest.raises(InvalidInput, match="keep 1 or more"):
         find_garbage(store, Retention(keep=0))

@@ -117,3 +117,59 @@ def test_a_whole_stream_is_right() -> None:
 def test_a_stream_that_breaks_off_or_mixes_answers_is_wrong(part: Any) -> None:
     with pytest.raises(Wrong, match="stream"):
         replies.stream(spoken(*part))
+
+
+# ── one generation an answer ─────────────────────────────────────────────────────────────────────
+
+MARKS = {"g-1": "[A] ", "g-2": "[B] "}
+
+
+def titled(item: str, past: str | None = "[A] Past", **changed: Any) -> dict[str, Any]:
+    shares = [{"share": 2.0, "title": past}]
+    items = [{"item_id": "a", "score": 3.0, "rank": 1, "prior": 1.0, "evidence": shares}]
+    items[0]["title"] = item
+    return answer(items=items, **changed)
+
+
+def explained(text: str) -> Any:
+    said = {"item_id": "a", "text": text}
+    return [("recommendations", titled("[A] One")), ("explanation", said), ("done", {})]
+
+
+def test_titles_of_the_named_generation_are_right() -> None:
+    replies.of_one_generation(replies.ranking(titled("[A] One")), MARKS)
+    replies.of_one_generation(replies.ranking(titled("[A] One", None)), MARKS)
+    replies.of_one_generation(replies.stream(explained("Like [A] Past.")), MARKS)
+
+
+def test_where_titles_tell_nothing_none_is_wrong() -> None:
+    replies.of_one_generation(replies.ranking(titled("Any")), {})
+    replies.of_one_generation(replies.Told(), MARKS)
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        titled("[B] One"),
+        titled("[A] One", "[B] Past"),
+        titled("[A] One", generation="g-2"),
+        titled("[A] One", generation="g-3"),
+    ],
+    ids=["an item", "a past event", "all but the name", "a name that nobody knows"],
+)
+def test_an_answer_of_two_generations_is_mixed(mixed: dict[str, Any]) -> None:
+    with pytest.raises(Wrong, match=replies.MIXED):
+        replies.of_one_generation(replies.ranking(mixed, evidence=True), MARKS)
+
+
+def test_an_explanation_of_another_generation_is_mixed() -> None:
+    with pytest.raises(Wrong, match=replies.MIXED):
+        replies.of_one_generation(replies.stream(explained("Like [B] Past.")), MARKS)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b'{"code": "not_ready"}', "not_ready"), (b"{}", "None"), (b"<p>", "without a problem")],
+)
+def test_a_refusal_is_known_by_the_code_of_its_problem(body: bytes, code: str) -> None:
+    assert replies.code(body) == code

@@ -71,7 +71,7 @@ def test_degraded_answers_are_counted_against_their_share() -> None:
 
 def test_refused_calls_are_no_failures() -> None:
     book = ledger()
-    book.refused("recommend")
+    book.refused("recommend", "overloaded")
     assert crossed(book, {"failed_share": 0}) == []
     assert len(crossed(book, {"refused_share": 0})) == 1
 
@@ -82,7 +82,7 @@ def test_a_run_that_called_nothing_does_not_pass() -> None:
 
 def test_a_kind_that_was_never_answered_does_not_pass() -> None:
     book = Ledger()
-    book.refused("recommend")
+    book.refused("recommend", "overloaded")
     assert crossed(book, {"kinds": {"recommend": {"p95_ms": 9}}}) == [
         "recommend: no call was answered"
     ]

@@ -10,6 +10,7 @@ import pytest
 
 from llmrec_ray.errors import EventConflict, InvalidInput
 from llmrec_ray.schemas import EVENTS_SCHEMA
+from llmrec_ray.shares import part
 from llmrec_ray.types import Recommendations, RecommendRequest
 from tests.unit.online.conftest import START, House
 
@@ -40,6 +41,22 @@ async def test_a_clock_that_is_a_minute_ahead_is_forgiven(house: MakeHouse) -> N
     home = house()
     soon = replace(home.did("ada", "f01"), time=datetime.now(UTC) + timedelta(minutes=1))
     assert (await home.recommender.learn([soon])).accepted == 1
+
+
+async def test_what_is_done_after_a_clock_went_back_a_year_counts_and_loses_nothing(
+    house: MakeHouse,
+) -> None:
+    home = house()
+    before = await home.recommender.learn([home.did("ada", "f01"), home.did("ada", "f02")])
+    late = replace(home.did("ada", "f03"), time=START - timedelta(days=365))
+    after = await home.recommender.learn([late])
+    assert after.user_versions["ada"] == before.user_versions["ada"] + 1
+    answer = await home.recommender.recommend(RecommendRequest(user_id="ada", evidence=True))
+    sound(answer)
+    assert not {item.item_id for item in answer.items} & {"f01", "f02", "f03"}
+    shares = [part(item.evidence).shares for item in answer.items]
+    assert {share.item_id for one in shares for share in one} == {"f01", "f02", "f03"}
+    assert (await home.recommender.forget("ada")).events == 3
 
 
 async def test_a_user_with_100000_events_is_answered_and_forgotten(house: MakeHouse) -> None:
