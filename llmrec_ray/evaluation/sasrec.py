@@ -7,11 +7,13 @@ was never learnt; `trained.json` what the training came to.
 """
 
 import json
+import shutil
 import subprocess
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import numpy as np
 
@@ -45,8 +47,8 @@ class Sasrec:
     dropout: float = 0.2
     rate: float = 0.001
     batch: int = 64
-    epochs: int = 200
-    patience: int = 10
+    epochs: int = 400
+    patience: int = 20
     held_out: int = 1_000
     minutes: float = 20.0
     seed: int = 13
@@ -54,8 +56,8 @@ class Sasrec:
     trained: dict[str, object] = field(default_factory=dict[str, object])
 
     def fit(self, catalog: Catalog, train: Sequence[Past]) -> Ranker:
-        folder = TemporaryDirectory(prefix="llmrec-sasrec-")
-        path = Path(folder.name)
+        path = Path(mkdtemp(prefix="llmrec-sasrec-"))
+        ranker = Trained(self.python, path, popularity_of(taken(train, len(catalog))))
         settings = {
             "items": len(catalog),
             "dim": self.dim,
@@ -74,22 +76,22 @@ class Sasrec:
         write_histories(path / "train.npz", train)
         _run(self.python, "fit", path)
         self.trained.update(json.loads((path / "trained.json").read_text("utf-8")))
-        return Trained(self.python, folder, popularity_of(taken(train, len(catalog))))
+        return ranker
 
 
-@dataclass(frozen=True, slots=True)
 class Trained:
     """Scores are products of the vectors in `folder`, which goes with it."""
 
-    python: Path
-    folder: TemporaryDirectory[str]
-    popularity: Float64s
+    def __init__(self, python: Path, folder: Path, popularity: Float64s) -> None:
+        self._python = python
+        self._folder = folder
+        self._popularity = popularity
+        weakref.finalize(self, shutil.rmtree, folder)
 
     def rank(self, asks: Sequence[Ask], allowed: Bools, limit: int) -> Ints:
-        path = Path(self.folder.name)
-        write_histories(path / "asked.npz", [ask.past for ask in asks])
-        _run(self.python, "encode", path)
-        return ranked(scores_of(path), self.popularity, asks, allowed, limit)
+        write_histories(self._folder / "asked.npz", [ask.past for ask in asks])
+        _run(self._python, "encode", self._folder)
+        return ranked(scores_of(self._folder), self._popularity, asks, allowed, limit)
 
 
 def scores_of(folder: Path) -> Callable[[slice], Float64s]:
