@@ -22,6 +22,7 @@ from llmrec_ray.evaluation.ours import Ours
 from llmrec_ray.evaluation.peers import peers_of
 from llmrec_ray.evaluation.report import Json, report
 from llmrec_ray.evaluation.run import MAIN, Evaluated, Tried, best_peer, evaluate
+from llmrec_ray.evaluation.sasrec import checked
 from llmrec_ray.evaluation.splits import Protocol, split
 from llmrec_ray.parts import load_embedder
 from llmrec_ray.ports import Embedder
@@ -66,19 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data", type=Path, required=True, help="the folder of movielens-small/ and beauty/"
     )
     parser.add_argument("--only", choices=[" ".join(run) for run in RUNS], help="one run alone")
+    parser.add_argument("--sasrec-python", type=Path, help="adds SASRec: see benchmarks/sasrec.sh")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "quality.json")
     given = parser.parse_args(arguments)
     settings = Settings()
-    embedder = load_embedder(settings, cached=True)
     done: dict[str, Done] = {}
     data: dict[str, Data] = {}
     try:
+        sasrec = checked(given.sasrec_python) if given.sasrec_python else None
+        embedder = load_embedder(settings, cached=True)
         for catalog, protocol in RUNS:
             name = f"{catalog} {protocol}"
             if given.only in {None, name}:
                 if catalog not in data:
                     data = {catalog: _data(catalog, given.data, embedder)}
-                done[name] = _run(name, data[catalog], protocol, settings)
+                done[name] = _run(name, data[catalog], protocol, settings, sasrec)
     except LLMRecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -102,9 +105,11 @@ def _data(catalog: str, folder: Path, embedder: Embedder) -> Data:
     return read_data(described, embedder.passages, embedder.info)
 
 
-def _run(name: str, data: Data, protocol: Protocol, settings: Settings) -> Done:
+def _run(
+    name: str, data: Data, protocol: Protocol, settings: Settings, sasrec: Path | None
+) -> Done:
     made = split(data, protocol, SEED)
-    peers, left_out = peers_of(protocol, len(made.catalog))
+    peers, left_out = peers_of(protocol, len(made.catalog), sasrec)
     systems = (Ours(settings.learning, settings.users.history), *peers)
     found = evaluate(made, systems, SEED, _told(name))
     _print(name, found)

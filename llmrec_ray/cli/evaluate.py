@@ -32,6 +32,10 @@ RelevantFrom = Annotated[
     float | None,
     typer.Option(help="The least value of a relevant event; else three quarters up the scale."),
 ]
+SasrecPython = Annotated[
+    Path | None,
+    typer.Option(help="Adds the peer SASRec: the Python that has rectools (docs/evaluation.md)."),
+]
 Seed = Annotated[int, typer.Option(help="For what is drawn: items, users, resamples.")]
 
 
@@ -42,6 +46,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     events: EventsOption = None,
     relevant_from: RelevantFrom = None,
     seed: Seed = 13,
+    sasrec_python: SasrecPython = None,
     file: SettingsFile = None,
 ) -> None:
     """Hold events back, learn from the others, and see who ranks what was held back best.
@@ -55,11 +60,13 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     from llmrec_ray.evaluation.peers import peers_of
     from llmrec_ray.evaluation.report import report, rows
     from llmrec_ray.evaluation.run import evaluate as evaluated
+    from llmrec_ray.evaluation.sasrec import checked
     from llmrec_ray.evaluation.splits import split
     from llmrec_ray.parts import load_embedder
 
     if not out.parent.is_dir():
         raise InvalidInput(f"--out {out}: the folder {out.parent} is missing. Make it first.")
+    sasrec = checked(sasrec_python) if sasrec_python else None
     described = description_of(catalog, events)
     settings = settings_of(file)
     console = Console(stderr=True, highlight=False)
@@ -67,7 +74,7 @@ def evaluate(  # noqa: PLR0917 typer makes options of them
     console.print("reading", style="dim")
     data = read_data(described, embedder.passages, embedder.info, relevant_from=relevant_from)
     made = split(data, protocol.value, seed)
-    peers, left_out = peers_of(protocol.value, len(made.catalog))
+    peers, left_out = peers_of(protocol.value, len(made.catalog), sasrec)
     systems = (Ours(settings.learning, settings.users.history), *peers)
     found = evaluated(made, systems, seed, lambda name: console.print(name, style="dim"))
     for tried in found.tried:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 from llmrec_ray.evaluation.als import Als
 from llmrec_ray.evaluation.data import Catalog, Past, Ranker, System
 from llmrec_ray.evaluation.ranking import Scored, popularity_of, pulls, taken
+from llmrec_ray.evaluation.sasrec import INSTALL, Sasrec
 from llmrec_ray.evaluation.splits import Protocol
 from llmrec_ray.evaluation.textspace import tfidf
 from llmrec_ray.types import Float64s
@@ -150,10 +152,14 @@ def _additive(weights: sp.csr_matrix, recency: float, popular: Float64s) -> Rank
     )
 
 
-def peers_of(protocol: Protocol, items: int) -> tuple[tuple[System, ...], Mapping[str, str]]:
+def peers_of(
+    protocol: Protocol, items: int, sasrec_python: Path | None = None
+) -> tuple[tuple[System, ...], Mapping[str, str]]:
     """The peers that can answer a protocol, and those left out with the reason."""
     left_out: dict[str, str] = {}
     if protocol == "cold-items":
+        if sasrec_python:
+            left_out["sasrec"] = "it has no vector for an item without events"
         plain = (Text(recency=1.0), Text(encoder=True, recency=1.0))
         return (Popularity(), *plain), left_out
     systems: list[System] = [Popularity(), ItemKnn(), Transitions()]
@@ -165,4 +171,8 @@ def peers_of(protocol: Protocol, items: int) -> tuple[tuple[System, ...], Mappin
         systems.append(Als())
     else:
         left_out["ials"] = "not installed: pip install implicit==0.7.3"
+    if sasrec_python:
+        systems.append(Sasrec(sasrec_python))
+    else:
+        left_out["sasrec"] = f"in an environment of its own: {INSTALL}"
     return (*systems, Text()), left_out

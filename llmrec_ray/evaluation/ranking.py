@@ -27,16 +27,30 @@ class Scored:
     popularity: Float64s
 
     def rank(self, asks: Sequence[Ask], allowed: Bools, limit: int) -> Ints:
-        found = [np.zeros((0, limit), dtype=np.int64)]
-        ties = TIE * _places(self.popularity)
-        for start in range(0, len(asks), BLOCK):
-            block = asks[start : start + BLOCK]
-            scores = self.scores([ask.past for ask in block]) + ties
-            scores[:, ~allowed] = -np.inf
-            for row, ask in enumerate(block):
-                scores[row, ask.masked] = -np.inf
-            found.append(top(scores, limit))
-        return np.concatenate(found)
+        def scores(block: slice) -> Float64s:
+            return self.scores([ask.past for ask in asks[block]])
+
+        return ranked(scores, self.popularity, asks, allowed, limit)
+
+
+def ranked(
+    scores: Callable[[slice], Float64s],
+    popularity: Float64s,
+    asks: Sequence[Ask],
+    allowed: Bools,
+    limit: int,
+) -> Ints:
+    """The best codes by scores of a block of the asks, float64 [asks of the block, items]."""
+    found = [np.zeros((0, limit), dtype=np.int64)]
+    ties = TIE * _places(popularity)
+    for start in range(0, len(asks), BLOCK):
+        block = slice(start, start + BLOCK)
+        values = scores(block) + ties
+        values[:, ~allowed] = -np.inf
+        for row, ask in enumerate(asks[block]):
+            values[row, ask.masked] = -np.inf
+        found.append(top(values, limit))
+    return np.concatenate(found)
 
 
 def top(scores: Float64s, limit: int) -> Ints:

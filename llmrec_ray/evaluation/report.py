@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from llmrec_ray import __version__
 from llmrec_ray.evaluation.compare import LEVEL, ROUNDS, Interval
@@ -57,7 +58,9 @@ def rows(tried: Tried) -> list[dict[str, str]]:
 
 
 def _settings(system: System) -> Json:
-    values: Json = asdict(system)  # pyright: ignore[reportArgumentType] every system is a dataclass
+    """Values alone: where an environment lies on this machine is none."""
+    fields: Json = asdict(system)  # pyright: ignore[reportArgumentType] every system is a dataclass
+    values: Json = {name: value for name, value in fields.items() if not isinstance(value, Path)}
     if isinstance(values.get("learning"), LearningSettings):
         values["learning"] = values["learning"].model_dump(mode="json")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     return values

@@ -63,3 +63,10 @@ def test_missing_data_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
     (folder / "beauty" / "items.csv").unlink()
     assert main(["--data", str(folder), "--only", "beauty loo"]) == 1
     assert "beauty/items.csv" in capsys.readouterr().err
+
+
+def test_an_environment_for_sasrec_that_is_missing_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(folder), "--sasrec-python", str(folder / "none")]) == 1
+    assert "none: no such file. Install it by sh benchmarks/sasrec.sh" in capsys.readouterr().err

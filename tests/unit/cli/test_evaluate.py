@@ -112,3 +112,19 @@ def test_an_event_file_of_an_unknown_format_is_named(
 ) -> None:
     assert evaluate(folder, "loo", "--events", str(folder / "events.xls")) == 1
     assert "events.xls names no format" in capsys.readouterr().err
+
+
+def test_an_environment_for_sasrec_that_is_missing_is_said_before_the_work(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, "loo", "--sasrec-python", str(folder / "none")) == 1
+    assert "none: no such file. Install it by sh benchmarks/sasrec.sh" in capsys.readouterr().err
+    assert not (folder / "out.json").exists()
+
+
+def test_without_its_environment_sasrec_is_said_to_be_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, "loo") == 0
+    assert "left out: sasrec, in an environment of its own" in capsys.readouterr().out
+    assert "sasrec" in json.loads((folder / "out.json").read_text())["left_out"]
