@@ -10,7 +10,6 @@ from llmrec_ray.errors import InvalidInput, TooLarge
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.types import Event
 
-
 B = TypeVar("B", bound=BaseModel)
 
 
