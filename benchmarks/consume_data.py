@@ -15,10 +15,8 @@ from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Event, Item
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-WORDS = (
-    "amber bakery canyon desert engine forest garden harbour island jungle kitchen lantern meadow"
-    " night ocean piano quarry river silver thunder valley winter"
-).split()
+NAMED = "amber bakery canyon desert engine forest garden harbour island jungle kitchen lantern"
+WORDS = [*NAMED.split(), "meadow", "night", "ocean", "piano", "quarry", "river", "silver", "winter"]
 CHANGES_EVERY, DELETES_EVERY, EARLIER = 10, 50, 1_005
 """Of ten item messages one changes an earlier item, of fifty one deletes it: far enough back that
 both do not wait for their acks at once, so that a message applied again would be a version more."""

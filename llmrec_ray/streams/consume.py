@@ -2,7 +2,7 @@
 
 One batch at a time, while the next is fetched: two are in flight at most. Of a batch each subject's
 messages are handled together, in the stream's order. While a store or the broker is away it waits,
-and nothing is acked. A message that can never be used goes to the dead letters, and holds nobody up.
+and nothing is acked. A message that can never be used goes to the dead letters, and holds up none.
 """
 
 import asyncio

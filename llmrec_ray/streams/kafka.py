@@ -104,7 +104,7 @@ class KafkaStream:
         self._buried.add(message.receipt)
 
     async def lag(self) -> int:
-        """Offsets between what is acked and the ends; finds partitions that were added meanwhile."""
+        """Offsets between what is acked and the ends; finds partitions that were added, too."""
         async with self._working() as link:
             if await partitions_of(link.reader, self._wanted) != link.partitions:
                 raise _Changed
