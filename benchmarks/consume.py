@@ -209,7 +209,7 @@ def judged(place: Place, events: Sequence[Event], changes: Sequence[Change]) -> 
         stored = list(store.scan())
         found = {one.event_id: one for one in stored}
         wanted = states(changes)
-        live = {name: one for name in wanted for one in store.items.current([name]).values()}
+        live = store.items.current(list(wanted))
     versions = sum(one.version for one in live.values())
     return {
         "events_stored": len(stored),

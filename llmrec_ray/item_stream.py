@@ -28,7 +28,7 @@ from llmrec_ray.ports import Embedder, EncoderInfo, ObjectStore
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.streams.handlers import Handled, Handler, reason_of
 from llmrec_ray.streams.messages import read_body
-from llmrec_ray.types import Float32s
+from llmrec_ray.types import FieldKind, Float32s
 
 
 class Generations:
@@ -111,7 +111,7 @@ def read_item(body: bytes, limits: LimitSettings) -> tuple[str, ItemDraft | None
 def _read(
     bodies: Sequence[bytes], limits: LimitSettings, manifest: Manifest
 ) -> tuple[list[_Change], dict[int, str]]:
-    kinds = {name: spec.kind for name, spec in manifest.fields.items()}
+    kinds: dict[str, FieldKind] = {name: spec.kind for name, spec in manifest.fields.items()}
     changes: list[_Change] = []
     poison: dict[int, str] = {}
     for index, body in enumerate(bodies):

@@ -16,7 +16,7 @@ from llmrec_ray.generation.activation import require_encoder
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, Written
 from llmrec_ray.ports import PassageEmbedder
-from llmrec_ray.types import Float32s, Item
+from llmrec_ray.types import FieldKind, Float32s, Item
 
 NORM_TOLERANCE = 1e-3
 
@@ -36,7 +36,7 @@ class ItemWriter:
         Raises `InvalidInput`, `VersionConflict`, `Conflict`, `EmbedderUnavailable`,
         `EncoderMismatch`, `EventStoreUnavailable`; then nothing is stored.
         """
-        kinds = {name: spec.kind for name, spec in manifest.fields.items()}
+        kinds: dict[str, FieldKind] = {name: spec.kind for name, spec in manifest.fields.items()}
         items = [clean_item(draft, kinds, index) for index, draft in enumerate(drafts)]
         _check_distinct([*(item.item_id for item in items), *deleted])
         known = await asyncio.to_thread(self._log.current, [item.item_id for item in items])

@@ -19,7 +19,7 @@ from llmrec_ray.errors import (
     Unavailable,
 )
 from llmrec_ray.streams.handlers import Handled, Handler, unknown_subject
-from llmrec_ray.streams.meters import PARTS, Meters, Part
+from llmrec_ray.streams.meters import STORES, Meters, Part
 from llmrec_ray.streams.port import Message, Stream
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Consumer:
                 if self._stopping.is_set():
                     return None
             else:
-                self._reached(*(part for part in PARTS if part != "broker"))
+                self._reached(*STORES)
                 return handled
 
     async def _pause(self, part: Part, error: Unavailable) -> None:

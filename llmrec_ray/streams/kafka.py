@@ -4,6 +4,10 @@ Kafka remembers one offset a partition, not an ack a message: what is kept there
 that has no ack. A message's place is its offset, counted from 1, and holds within its partition.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka has types in part)
+
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -106,7 +110,7 @@ class KafkaStream:
     async def lag(self) -> int:
         """Offsets between what is acked and the ends; finds partitions that were added, too."""
         async with self._working() as link:
-            if await partitions_of(link.reader, self._wanted) != link.partitions:
+            if partitions_of(link.reader, self._wanted) != link.partitions:
                 raise _Changed
             ends = await link.reader.end_offsets(sorted(link.partitions))
             begins = await link.reader.beginning_offsets(sorted(link.partitions))

@@ -4,6 +4,10 @@ The reader takes part in no balancing of groups: it reads all partitions of its 
 its offsets in the broker under the group's name (docs/adr/0013). Topics are never made here.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (aiokafka has types in part)
+
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +26,13 @@ from llmrec_ray.settings import Sasl, StreamAccess
 from llmrec_ray.streams.subscription import Subscription, Waits
 
 LARGEST_BYTES = 1_048_576  # of a dead letter: what brokers take by default, and a little less
-REFUSED = (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
+PARTITIONS_EVERY_MS = 5_000
+REFUSED = (
+    AuthenticationFailedError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+    KeyError,  # where the broker's last word on SCRAM is an error, the client misses another
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ async def connect(wanted: Subscription, access: StreamAccess, waits: Waits, sasl
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        metadata_max_age_ms=PARTITIONS_EVERY_MS,
         **shared,
     )
     writer = AIOKafkaProducer(acks="all", max_request_size=LARGEST_BYTES, **shared)
@@ -49,10 +60,13 @@ async def connect(wanted: Subscription, access: StreamAccess, waits: Waits, sasl
     try:
         await reader.start()
         await writer.start()
-        partitions = await partitions_of(reader, wanted)
+        await _check_topics(reader, wanted)
+        partitions = partitions_of(reader, wanted)
         reader.assign(sorted(partitions))
     except REFUSED as cause:
         await end(link)
+        if access.user is None:
+            raise
         raise InvalidSettings(
             f"the message broker {wanted.url} refuses the credentials. Set LLMREC_STREAMS_USER and"
             " LLMREC_STREAMS_PASSWORD (or …_FILE) to what it knows, and streams.sasl to how it is"
@@ -71,18 +85,20 @@ async def connect(wanted: Subscription, access: StreamAccess, waits: Waits, sasl
     return Link(reader, writer, partitions)
 
 
-async def partitions_of(
-    reader: AIOKafkaConsumer, wanted: Subscription
-) -> frozenset[TopicPartition]:
-    """The partitions that the topics have now; `InvalidSettings` where a topic is not there.
+def partitions_of(reader: AIOKafkaConsumer, wanted: Subscription) -> frozenset[TopicPartition]:
+    """The partitions that the topics have, as far as the reader has heard."""
+    return frozenset(
+        TopicPartition(topic, number)
+        for topic in wanted.subjects
+        for number in reader.partitions_for_topic(topic) or ()
+    )
 
-    All topics are asked for: a broker may make one that is asked for by name.
-    """
+
+async def _check_topics(reader: AIOKafkaConsumer, wanted: Subscription) -> None:
+    """Refuse topics that are not there; all are asked for: a broker may make one that is named."""
     there = await reader.topics()
-    for topic, setting in (
-        *((one, "streams.events or streams.items") for one in wanted.subjects),
-        (wanted.dead_letters, "streams.dead_letters"),
-    ):
+    named = [(one, "streams.events or streams.items") for one in wanted.subjects]
+    for topic, setting in (*named, (wanted.dead_letters, "streams.dead_letters")):
         if topic not in there:
             raise InvalidSettings(
                 f"the message broker has no topic {topic} for this user. Make it with"
@@ -90,11 +106,6 @@ async def partitions_of(
                 " docs/operations.md.",
                 field=setting.split()[0],
             )
-    return frozenset(
-        TopicPartition(topic, number)
-        for topic in wanted.subjects
-        for number in reader.partitions_for_topic(topic) or ()
-    )
 
 
 async def end(link: Link) -> None:

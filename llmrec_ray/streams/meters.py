@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 Part = Literal["broker", "event_store", "object_store", "generation", "embedder"]
 PARTS: tuple[Part, ...] = get_args(Part)
+STORES = PARTS[1:]
 
 
 @dataclass(frozen=True, slots=True)

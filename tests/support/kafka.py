@@ -20,7 +20,8 @@ READY_WITHIN_S = 30.0
 class KafkaServer:
     """The broker in a folder of its own; use it as a context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, password: bool = False) -> None:
+        self._password = password
         self._process = ServerProcess(folder, "tansu", ready_within_s=READY_WITHIN_S)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -51,6 +52,12 @@ class KafkaServer:
         await admin.create_topics([NewTopic(name, partitions, 1)])
         await admin.close()
 
+    async def remove_topic(self, name: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._address)
+        await admin.start()
+        await admin.delete_topics([name])
+        await admin.close()
+
     async def publish(self, topic: str, *bodies: bytes, partition: int = 0) -> None:
         """Publish in order, each confirmed to be stored."""
         writer = AIOKafkaProducer(bootstrap_servers=self._address, acks="all")
@@ -68,12 +75,13 @@ class KafkaServer:
         count = (await reader.end_offsets([partition]))[partition]
         found = [await reader.getone() for _ in range(count)]
         await reader.stop()
-        return [(one.value, {k: v.decode() for k, v in one.headers}) for one in found]
+        return [(one.value or b"", {k: v.decode() for k, v in one.headers}) for one in found]
 
     def _command(self) -> list[str]:
         listen = f"tcp://{self._address}"
         return [
             *(kafka_server(), "--storage-engine", "memory://tansu/"),
+            *(["--authentication"] if self._password else []),
             *("--listener-url", listen, "--advertised-listener-url", listen),
         ]
 

@@ -58,6 +58,13 @@ async def everything(stream: KafkaStream, count: int) -> list[tuple[int, bytes]]
     return found
 
 
+async def told(stream: KafkaStream) -> None:
+    """Ask for the lag until an error comes."""
+    while True:
+        await stream.lag()
+        await asyncio.sleep(0.05)
+
+
 async def test_every_partition_is_read_in_its_order(server: KafkaServer) -> None:
     await add_topics(server)
     for number in range(3):
@@ -107,6 +114,30 @@ async def test_a_broker_that_is_gone_is_said_and_nothing_is_hung(server: KafkaSe
             await stream.ack(found)
         with pytest.raises(StreamUnavailable, match=r"streams\.url|cannot be used"):
             await stream.lag()
+
+
+async def test_partitions_that_are_there_later_are_read_too(server: KafkaServer) -> None:
+    await add_topics(server, partitions=1)
+    async with streams(server) as stream:
+        assert await stream.lag() == 0
+        await server.remove_topic(EVENTS)  # this broker adds no partitions to a topic
+        await server.add_topic(EVENTS, 3)
+        await server.publish(EVENTS, b"late", partition=2)
+        with pytest.raises(StreamUnavailable, match=r"partitions of llmrec\.events have changed"):
+            await asyncio.wait_for(told(stream), 60)
+        assert await everything(stream, 1) == [(2, b"late")]
+
+
+async def test_credentials_that_are_refused_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMREC_STREAMS_USER", "ada")
+    monkeypatch.setenv("LLMREC_STREAMS_PASSWORD", "wr0ng-p4ss")
+    with KafkaServer(tmp_path / "locked", password=True) as locked:
+        error = await trouble(streams(locked, sasl="SCRAM-SHA-256"))
+    assert isinstance(error, InvalidSettings)
+    assert "LLMREC_STREAMS_PASSWORD" in str(error)
+    assert "wr0ng-p4ss" not in str(error)
 
 
 async def test_nobody_listens_there(free_port: int) -> None:
