@@ -1,15 +1,20 @@
 """Settings in, the library's stores and encoder out: the one place that opens what they name."""
 
+from typing import TYPE_CHECKING
+
 from llmrec_ray.embedding import open_embedder
-from llmrec_ray.errors import InvalidSettings
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.late_items import LateItemLog
 from llmrec_ray.item_log import ItemLog
 from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials, stream_access
 from llmrec_ray.storage import open_store
-from llmrec_ray.streams.nats import NatsStream
-from llmrec_ray.streams.nats_link import Subscription, Waits
+from llmrec_ray.streams import broker_stream
+from llmrec_ray.streams.subscription import Subscription, Waits
+
+if TYPE_CHECKING:
+    from llmrec_ray.streams.kafka import KafkaStream
+    from llmrec_ray.streams.nats import NatsStream
 
 
 def open_objects(settings: Settings) -> ObjectStore:
@@ -31,20 +36,14 @@ def open_events(settings: Settings) -> SqlEventStore:
     return open_event_store(store.url, timeout_s=store.timeout_s, ttl_s=store.recommendations_ttl_s)
 
 
-def open_stream(settings: Settings) -> NatsStream:
+def open_stream(settings: Settings) -> "NatsStream | KafkaStream":
     """The broker's stream of the settings: a context manager, which connects."""
     broker = settings.streams
-    if broker.url.partition("://")[0] not in {"nats", "tls"}:
-        raise InvalidSettings(
-            f"streams.url names a kind of broker that is not known here: {broker.url}. Give a NATS"
-            " server with JetStream, such as nats://127.0.0.1:4222.",
-            field="streams.url",
-        )
     wanted = Subscription(
-        broker.url, broker.stream, (broker.events,), broker.consumer, broker.dead_letters
+        broker.url, broker.stream, broker.subjects, broker.consumer, broker.dead_letters
     )
     waits = Waits(broker.timeout_s, broker.ack_wait_s, unacked=2 * broker.batch)
-    return NatsStream(wanted, stream_access(), waits)
+    return broker_stream(wanted, stream_access(), waits, broker.sasl)
 
 
 def open_items(settings: Settings) -> ItemLog:

@@ -26,6 +26,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Subject = Annotated[str, Field(pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$")]
 Name = Annotated[str, Field(pattern=r"^[^\s.*>/\\]+$")]
+Sasl = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 TEXT_TOKENS = 512  # an encoder reads no more of one text
 
 
@@ -186,9 +187,11 @@ class StreamSettings(Section):
 
     url: str = "nats://127.0.0.1:4222"
     stream: Name = "LLMREC"
-    events: Subject = "llmrec.events"
+    events: Subject | None = "llmrec.events"
+    items: Subject | None = None
     consumer: Name = "llmrec"
     dead_letters: Subject = "llmrec.dead"
+    sasl: Sasl = "PLAIN"
     batch: Count = 500
     wait_s: Seconds = 1
     ack_wait_s: Annotated[float, Field(ge=1)] = 60
@@ -196,6 +199,11 @@ class StreamSettings(Section):
     retry_s: Seconds = 30
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects that are read."""
+        return tuple(one for one in (self.events, self.items) if one is not None)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -205,10 +213,17 @@ class StreamSettings(Section):
                 " and LLMREC_STREAMS_PASSWORD, or LLMREC_STREAMS_TOKEN (or …_FILE).",
                 field="streams.url",
             )
-        if self.dead_letters == self.events:
+        if not self.subjects:
             raise InvalidSettings(
-                f"settings streams.events and streams.dead_letters are both {self.events}: what"
-                " cannot be used would come again without end. Give dead letters their own.",
+                "settings streams.events and streams.items are both null, so there is nothing to"
+                " read. Name a subject for one of them.",
+                field="streams.events",
+            )
+        if len({*self.subjects, self.dead_letters}) <= len(self.subjects):
+            raise InvalidSettings(
+                f"settings streams.events ({self.events}), streams.items ({self.items}) and"
+                f" streams.dead_letters ({self.dead_letters}) must differ: what cannot be used"
+                " would come again without end. Give each its own.",
                 field="streams.dead_letters",
             )
         return self

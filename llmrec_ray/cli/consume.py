@@ -1,10 +1,10 @@
-"""`llmrec consume`: a broker's messages in, stored events out, until it is told to stop."""
+"""`llmrec consume`: a broker's messages in, stored events and items out, until it is to stop."""
 
 import asyncio
 import json
 import logging
 import signal
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +12,9 @@ import typer
 from llmrec_ray.cli.shared import SettingsFile, settings_of
 
 if TYPE_CHECKING:
+    from llmrec_ray.feedback.events import SqlEventStore
     from llmrec_ray.settings import Settings
+    from llmrec_ray.streams.handlers import Handler
     from llmrec_ray.streams.meters import Meters
 
 UntilEmpty = Annotated[
@@ -21,7 +23,7 @@ UntilEmpty = Annotated[
 
 
 def consume(until_empty: UntilEmpty = False, file: SettingsFile = None) -> None:
-    """Read events from the message broker into the event store, each once; SIGTERM ends it.
+    """Read events and items from the message broker, each applied once; SIGTERM ends it.
 
     What happens is told on stderr, one JSON object a line.
     """
@@ -43,13 +45,12 @@ def consume(until_empty: UntilEmpty = False, file: SettingsFile = None) -> None:
 async def _consume(settings: "Settings", meters: "Meters", *, until_empty: bool) -> None:
     from llmrec_ray.parts import open_events, open_stream
     from llmrec_ray.streams.consume import Consumer, Pace
-    from llmrec_ray.streams.handlers import events_handler
 
     where = settings.streams
     log = logging.getLogger(__name__)
     with open_events(settings) as store:
+        handlers = _handlers(settings, store)
         async with open_stream(settings) as stream:
-            handlers = {where.events: events_handler(store, settings.limits)}
             pace = Pace(where.batch, where.wait_s, where.retry_s)
             consumer = Consumer(stream, handlers, pace, meters)
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,6 +65,25 @@ async def _consume(settings: "Settings", meters: "Meters", *, until_empty: bool)
             "dead_letters": meters.dead_letters,
         },
     )
+
+
+def _handlers(settings: "Settings", store: "SqlEventStore") -> dict[str, "Handler"]:
+    """By subject; an encoder that does not fit the generation is told before anything is read."""
+    from llmrec_ray.errors import Unavailable
+    from llmrec_ray.item_stream import Generations, items_handler
+    from llmrec_ray.parts import load_embedder, open_objects
+    from llmrec_ray.streams.handlers import events_handler
+
+    where, handlers = settings.streams, dict[str, "Handler"]()
+    if where.events is not None:
+        handlers[where.events] = events_handler(store, settings.limits)
+    if where.items is not None:
+        embedder = load_embedder(settings)
+        generations = Generations(open_objects(settings), embedder.info)
+        with suppress(Unavailable):  # the consumer waits for it, and says so
+            generations.current()
+        handlers[where.items] = items_handler(store.items, generations, embedder, settings.limits)
+    return handlers
 
 
 class _JsonLines(logging.Formatter):

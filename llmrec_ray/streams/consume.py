@@ -1,8 +1,8 @@
 """Messages from a stream in, handed to the handlers of their subjects; acked once that is durable.
 
-One batch at a time, in the stream's order, while the next is fetched: two are in flight at most.
-While the store or the broker is away it waits, and nothing is acked. A message that can never be
-used goes to the dead letters, and holds nobody up.
+One batch at a time, while the next is fetched: two are in flight at most. Of a batch each subject's
+messages are handled together, in the stream's order. While a store or the broker is away it waits,
+and nothing is acked. A message that can never be used goes to the dead letters, and holds up none.
 """
 
 import asyncio
@@ -10,11 +10,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 
-from llmrec_ray.errors import StreamUnavailable, Unavailable
+from llmrec_ray.errors import (
+    EmbedderUnavailable,
+    NotReady,
+    StoreUnavailable,
+    StreamUnavailable,
+    Unavailable,
+)
 from llmrec_ray.streams.handlers import Handled, Handler, unknown_subject
-from llmrec_ray.streams.meters import Meters, Part
+from llmrec_ray.streams.meters import STORES, Meters, Part
 from llmrec_ray.streams.port import Message, Stream
 
 log = logging.getLogger(__name__)
@@ -80,12 +85,13 @@ class Consumer:
         return asyncio.ensure_future(self._stream.fetch(self._pace.batch, self._pace.wait_s))
 
     async def _take(self, messages: Sequence[Message]) -> None:
-        done = 0
-        for subject, run in groupby(messages, key=lambda one: one.subject):
-            part = list(run)
+        waiting = _by_subject(messages)
+        while waiting:
+            subject, part = waiting[0]
             handled = await self._handled(subject, [one.body for one in part])
             if handled is None:
-                await self._stream.release(messages[done:])
+                left = (one for _, part in waiting for one in part)
+                await self._stream.release(sorted(left, key=lambda one: one.place))
                 return
             for index, reason in sorted(handled.poison.items()):
                 await self._stream.bury(part[index], reason)
@@ -95,20 +101,20 @@ class Consumer:
                 )
             await self._stream.ack(part)
             self._count(handled)
-            done += len(part)
+            del waiting[0]
 
     async def _handled(self, subject: str, bodies: Sequence[bytes]) -> Handled | None:
-        """What the handler made of the bodies; None where the store is away and it is to stop."""
+        """What the handler made of the bodies; None where a store is away and it is to stop."""
         handler = self._handlers.get(subject) or unknown_subject(subject)
         while True:
             try:
                 handled = await asyncio.to_thread(handler, bodies)
             except Unavailable as error:
-                await self._pause("event_store", error)
+                await self._pause(_part(error), error)
                 if self._stopping.is_set():
                     return None
             else:
-                self._reached("event_store")
+                self._reached(*STORES)
                 return handled
 
     async def _pause(self, part: Part, error: Unavailable) -> None:
@@ -125,10 +131,11 @@ class Consumer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    def _reached(self, part: Part) -> None:
-        if self._meters.waiting[part]:
-            self._meters.waiting[part] = False
-            log.info("consume_resumed", extra={"part": part})
+    def _reached(self, *parts: Part) -> None:
+        for part in parts:
+            if self._meters.waiting[part]:
+                self._meters.waiting[part] = False
+                log.info("consume_resumed", extra={"part": part})
         self._tries = 0
 
     def _count(self, handled: Handled) -> None:
@@ -148,3 +155,24 @@ async def _dropped(fetching: asyncio.Task[list[Message]] | None) -> None:
     if fetching is not None:
         fetching.cancel()
         await asyncio.gather(fetching, return_exceptions=True)
+
+
+def _by_subject(messages: Sequence[Message]) -> list[tuple[str, list[Message]]]:
+    """The messages of each subject, in their order: short runs would be short transactions."""
+    found: dict[str, list[Message]] = {}
+    for one in messages:
+        found.setdefault(one.subject, []).append(one)
+    return list(found.items())
+
+
+def _part(error: Unavailable) -> Part:
+    """What is away, by the error that a handler raised."""
+    match error:
+        case StoreUnavailable():
+            return "object_store"
+        case NotReady():
+            return "generation"
+        case EmbedderUnavailable():
+            return "embedder"
+        case _:
+            return "event_store"

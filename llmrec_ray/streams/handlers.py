@@ -49,7 +49,7 @@ def events_handler(
             try:
                 usable.append((index, read_event(body, limits, now)))
             except InvalidInput as error:
-                poison[index] = _reason(error)
+                poison[index] = reason_of(error)
         return _append(store, usable) + Handled(poison=poison)
 
     return handle
@@ -74,11 +74,12 @@ def _append(store: EventStore, events: Sequence[tuple[int, Event]]) -> Handled:
         done = store.append([event for _, event in events])
     except (EventConflict, InvalidInput) as error:
         if len(events) == 1:
-            return Handled(poison={events[0][0]: _reason(error)})
+            return Handled(poison={events[0][0]: reason_of(error)})
         half = len(events) // 2
         return _append(store, events[:half]) + _append(store, events[half:])
     return Handled(done.accepted, done.duplicates)
 
 
-def _reason(error: EventConflict | InvalidInput) -> str:
+def reason_of(error: EventConflict | InvalidInput) -> str:
+    """Why a message is poison, as the dead letters have it."""
     return f"{error.code}: {error}"

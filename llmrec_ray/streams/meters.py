@@ -1,10 +1,11 @@
 """What a consumer counts, and the text in which Prometheus reads it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Part = Literal["broker", "event_store"]
-PARTS: tuple[Part, ...] = ("broker", "event_store")
+Part = Literal["broker", "event_store", "object_store", "generation", "embedder"]
+PARTS: tuple[Part, ...] = get_args(Part)
+STORES = PARTS[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ WAITING = Metric(
     "llmrec_consume_waiting",
     "gauge",
     ("part",),
-    "1 while the consumer waits for a part that is away: broker, event_store; else 0.",
+    "1 while the consumer waits for a part, else 0: broker, event_store; for items also"
+    " object_store, generation, embedder.",
 )
 METRICS = (MESSAGES, LAG, WAITING)
 

@@ -13,8 +13,9 @@ from nats.errors import Error
 
 from llmrec_ray.errors import StreamUnavailable
 from llmrec_ray.settings import StreamAccess
-from llmrec_ray.streams.nats_link import Link, Subscription, Waits, connect, end
+from llmrec_ray.streams.nats_link import Link, connect, end
 from llmrec_ray.streams.port import Message
+from llmrec_ray.streams.subscription import Subscription, Waits
 
 REASON_CHARS = 500
 HEADERS_BYTES = REASON_CHARS + 2_000

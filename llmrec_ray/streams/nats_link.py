@@ -16,30 +16,11 @@ from nats.js.errors import APIError, BadRequestError, NotFoundError
 
 from llmrec_ray.errors import InvalidSettings, StreamUnavailable
 from llmrec_ray.settings import StreamAccess
+from llmrec_ray.streams.subscription import Subscription, Waits
 
 RESETS_SINCE = (2, 14)
 NOT_ENABLED = {10039, 10076}
 SAY = "See docs/operations.md."
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Which stream, which of its subjects, under which durable name, and where poison goes."""
-
-    url: str
-    stream: str
-    subjects: tuple[str, ...]
-    consumer: str
-    dead_letters: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long one call may take, how long a message may stay without its ack, how many may."""
-
-    timeout_s: float
-    ack_s: float
-    unacked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +128,7 @@ async def _check_subjects(
         if await _stream_of(jetstream, subject) != wanted.stream:
             raise InvalidSettings(
                 f"the stream {wanted.stream} does not take the subject {subject}. Add it to the"
-                f" stream, or correct streams.events. {SAY}",
+                f" stream, or correct streams.events or streams.items. {SAY}",
                 field="streams.events",
             )
     if await _stream_of(jetstream, wanted.dead_letters) is None:
@@ -174,8 +155,8 @@ async def _subscribed(
     except BadRequestError as cause:
         raise InvalidSettings(
             f"the stream {wanted.stream} cannot have the consumer {wanted.consumer}:"
-            f" {cause.description}. Correct streams.events, or choose another"
-            " streams.consumer.",
+            f" {cause.description}. Correct streams.events and streams.items, or choose"
+            " another streams.consumer.",
             field="streams.consumer",
         ) from cause
     version = client.connected_server_version

@@ -2,22 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from llmrec_ray.catalog.live import Given, ItemDraft
-from serve.http.fields import Id, Message, Number
-from serve.http.limits import AtMost, no_control_characters, no_nul, not_blank
-
-Words = Annotated[str, AfterValidator(no_nul)]
-Title = Annotated[str, Field(min_length=1), AfterValidator(not_blank), AfterValidator(no_nul)]
-Name = Annotated[str, AfterValidator(no_control_characters)]
-Values = Annotated[
-    dict[Name, Words | Number | list[Words] | None],
-    Field(
-        description="By the names of the catalogue's fields: a text, a number, a list of tags or an"
-        " image's address, as the field's kind asks; null where the item has none."
-    ),
-]
+from llmrec_ray.item_bodies import Title, Values
+from serve.http.fields import Id, Message
+from serve.http.limits import AtMost
 
 
 class ItemMessage(Message):

@@ -1,4 +1,4 @@
-"""What every stream promises: the broker in memory, and a real NATS server with JetStream."""
+"""What every stream promises: in memory, on a real NATS server, on a broker that speaks Kafka."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -8,9 +8,11 @@ import pytest
 import pytest_asyncio
 
 from llmrec_ray.settings import StreamAccess
+from llmrec_ray.streams.kafka import KafkaStream
 from llmrec_ray.streams.nats import NatsStream
-from llmrec_ray.streams.nats_link import Subscription, Waits
 from llmrec_ray.streams.port import Stream
+from llmrec_ray.streams.subscription import Subscription, Waits
+from tests.support.kafka import KafkaServer
 from tests.support.memory_stream import MemoryBroker, MemoryStream
 from tests.support.nats import NatsServer
 
@@ -75,19 +77,59 @@ class OnNats:
             await stream.close()
 
 
+class OnKafka:
+    def __init__(self, server: KafkaServer, prefix: str) -> None:
+        self._server = server
+        self._prefix = prefix
+        self._opened: list[KafkaStream] = []
+
+    async def publish(self, *bodies: bytes, subject: str = SUBJECT) -> None:
+        await self._server.publish(f"{self._prefix}.{subject}", *bodies)
+
+    async def open(self) -> Stream:
+        topic, dead = f"{self._prefix}.{SUBJECT}", f"{self._prefix}.{DEAD}"
+        wanted = Subscription(self._server.url, "", (topic,), f"{self._prefix}-reader", dead)
+        waits = Waits(timeout_s=5, ack_s=600, unacked=100)
+        stream = await KafkaStream(wanted, StreamAccess(), waits, "PLAIN").__aenter__()
+        self._opened.append(stream)
+        return stream
+
+    async def dead(self) -> list[tuple[bytes, str]]:
+        found = await self._server.stored(f"{self._prefix}.{DEAD}")
+        return [(body, headers["Llmrec-Reason"]) for body, headers in found]
+
+    async def close(self) -> None:
+        for stream in self._opened:
+            await stream.close()
+
+
 @pytest.fixture(scope="module")
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     with NatsServer(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 
-@pytest_asyncio.fixture(params=["memory", "nats"])
+@pytest.fixture(scope="module")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(params=["memory", "nats", "kafka"])
 async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
     if request.param == "memory":
         yield InMemory()
         return
-    server: NatsServer = request.getfixturevalue("nats_server")
     prefix = f"t{uuid.uuid4().hex}"
+    if request.param == "kafka":
+        kafka: KafkaServer = request.getfixturevalue("kafka_server")
+        for name in (SUBJECT, OTHER, DEAD):
+            await kafka.add_topic(f"{prefix}.{name}")
+        on_kafka = OnKafka(kafka, prefix)
+        yield on_kafka
+        await on_kafka.close()
+        return
+    server: NatsServer = request.getfixturevalue("nats_server")
     await server.add_stream(f"{prefix}-in", f"{prefix}.in.*")
     await server.add_stream(f"{prefix}-dead", f"{prefix}.{DEAD}")
     found = OnNats(server, prefix)

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmrec_ray.settings import Settings, settings_of
+from llmrec_ray.feedback.events import open_event_store
+from llmrec_ray.parts import load_embedder
+from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.ports import Embedder
+from llmrec_ray.settings import LearningSettings, Settings, settings_of
+from llmrec_ray.storage.local import FolderStore
+from tests.support.films import catalogue
 from tests.support.nats import NatsServer
 
 
@@ -29,6 +35,7 @@ class Place:
         return {
             "event_store": {"url": f"sqlite:///{self.folder}/events.db"},
             "object_store": {"url": f"file://{self.folder}/objects"},
+            "embedding": {"model": "hashing"},
             "streams": {**quick, **streams},
         }
 
@@ -50,6 +57,25 @@ def event(number: int, **changed: object) -> bytes:
     return json.dumps({**plain, **changed}).encode()
 
 
+def item(number: int, title: str = "A title") -> bytes:
+    """The body that puts an item."""
+    return json.dumps({"item_id": f"i{number:04}", "title": title}).encode()
+
+
+def publish_generation(folder: Path, encoder: Embedder | None = None) -> None:
+    """The small catalogue as a generation, by the encoder of the settings or another."""
+    encoder = encoder or load_embedder(settings_of({"embedding": {"model": "hashing"}}))
+    with open_event_store(f"sqlite:///{folder}/events.db", timeout_s=30, ttl_s=60) as events:
+        ingest(
+            catalogue(folder),
+            Sources(FolderStore(folder / "objects"), events, "test", events.items),
+            embed=encoder.passages,
+            encoder=encoder.info,
+            learning=LearningSettings(tune_maps=0, tune_mixes=0),
+            rejected=folder / "rejected",
+        )
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with NatsServer(tmp_path / "nats") as server:
@@ -58,5 +84,5 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 async def _add_streams(server: NatsServer) -> None:
-    await server.add_stream("LLMREC", "llmrec.events")
+    await server.add_stream("LLMREC", "llmrec.events", "llmrec.items")
     await server.add_stream("LLMREC-DEAD", "llmrec.dead")

@@ -15,7 +15,9 @@ from tests.support.nats import PASSWORD, USER, NatsServer
 
 
 def streams(**values: object) -> NatsStream:
-    return open_stream(settings_of({"streams": {"timeout_s": 1, **values}}))
+    opened = open_stream(settings_of({"streams": {"timeout_s": 1, **values}}))
+    assert isinstance(opened, NatsStream)
+    return opened
 
 
 async def trouble(stream: NatsStream) -> LLMRecError:
@@ -46,7 +48,7 @@ async def test_no_address(url: str) -> None:
     assert "streams.url" in str(error)
 
 
-@pytest.mark.parametrize("url", ["kafka://127.0.0.1:9092", "127.0.0.1:4222", ""])
+@pytest.mark.parametrize("url", ["amqp://127.0.0.1:5672", "127.0.0.1:4222", ""])
 def test_a_broker_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(InvalidSettings, match=r"streams\.url .*nats://127\.0\.0\.1:4222"):
         streams(url=url)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrec_ray.errors import EventStoreUnavailable
+from llmrec_ray.errors import EventStoreUnavailable, StoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.streams.consume import Consumer, Pace
@@ -146,7 +146,7 @@ async def test_nothing_is_acked_while_the_event_store_is_away(
     broker.publish(EVENTS, message("e1"), message("e2"))
     meters = await drain(broker, away_at_first)
     assert (tries, ids(store), broker.acked) == (4, ["e1", "e2"], {1, 2})
-    assert meters.waiting == {"broker": False, "event_store": False}
+    assert not any(meters.waiting.values())
 
 
 async def test_while_it_waits_for_the_store_it_says_so_and_measures_the_lag(
@@ -223,11 +223,13 @@ async def test_asked_to_stop_it_finishes_the_batch_in_hand(
     assert broker.out == broker.acked
 
 
-async def test_subjects_keep_their_order_across_handlers(broker: MemoryBroker) -> None:
-    seen: list[bytes] = []
+async def test_of_a_batch_each_subject_is_handled_at_once_and_in_order(
+    broker: MemoryBroker,
+) -> None:
+    seen: list[list[bytes]] = []
 
     def note(bodies: Sequence[bytes]) -> Handled:
-        seen.extend(bodies)
+        seen.append(list(bodies))
         return Handled(accepted=len(bodies))
 
     for number, subject in enumerate([EVENTS, "in.unread", EVENTS, EVENTS, "in.unread"]):
@@ -235,4 +237,24 @@ async def test_subjects_keep_their_order_across_handlers(broker: MemoryBroker) -
     pace = Pace(batch=10, wait_s=0.001, retry_s=0.01)
     handlers = {EVENTS: note, "in.unread": note}
     await Consumer(MemoryStream(broker), handlers, pace, Meters()).run(until_empty=True)
-    assert seen == [b"0", b"1", b"2", b"3", b"4"]
+    assert seen == [[b"0", b"2", b"3"], [b"1", b"4"]]
+
+
+async def test_a_subject_whose_store_is_away_gives_back_its_messages_alone(
+    broker: MemoryBroker, handler: Handler
+) -> None:
+    def away(_: Sequence[bytes]) -> Handled:
+        raise StoreUnavailable("the object store is away.")
+
+    broker.publish(EVENTS, message("e1"))
+    broker.publish("in.unread", b"1", b"2")
+    broker.publish(EVENTS, message("e2"))
+    meters = Meters()
+    handlers = {EVENTS: handler, "in.unread": away}
+    waiting = Consumer(MemoryStream(broker), handlers, PACE, meters)
+    running = asyncio.ensure_future(waiting.run())
+    await until(lambda: meters.waiting["object_store"])
+    assert broker.acked == {1, 4}
+    waiting.stop()
+    await running
+    assert broker.out == broker.acked

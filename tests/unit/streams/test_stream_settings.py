@@ -22,6 +22,11 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"url": "nats://ada:secret@broker:4222"}, "LLMREC_STREAMS_PASSWORD"),
         ({"dead_letters": "llmrec.events"}, "without end"),
+        ({"items": "llmrec.events"}, "without end"),
+        ({"items": "llmrec.dead"}, "without end"),
+        ({"events": None}, "nothing to read"),
+        ({"sasl": "GSSAPI"}, r"streams\.sasl"),
+        ({"items": "llmrec.*"}, r"streams\.items"),
         ({"events": "llmrec.*"}, r"streams\.events"),
         ({"events": "llmrec.>"}, r"streams\.events"),
         ({"events": "two words"}, r"streams\.events"),
@@ -35,6 +40,15 @@ def test_a_setting_that_cannot_be_meant_is_named(values: dict[str, object], told
     with pytest.raises(InvalidSettings, match=told) as caught:
         settings_of({"streams": values})
     assert "secret" not in str(caught.value)
+
+
+def test_the_subjects_that_are_read_are_those_that_are_named() -> None:
+    assert settings_of({"streams": {"items": "in.items"}}).streams.subjects == (
+        "llmrec.events",
+        "in.items",
+    )
+    only = {"events": None, "items": "in.items"}
+    assert settings_of({"streams": only}).streams.subjects == ("in.items",)
 
 
 def test_without_credentials_none_are_shown() -> None:
