@@ -1,5 +1,7 @@
 """Live items in the log in, a new generation with them in it out: what `llmrec compact` does.
 
+It merges segments too: what was changed by ingestion since lies beside them, with tombstones.
+
 Nothing is trained or embedded anew: a changed item keeps its learned vectors, popularity and
 neighbours, a new one has none until the next training. The log is only read, the generation is
 content-addressed, and activations are written once: after a crash at any point it is run again.
@@ -14,8 +16,10 @@ import pyarrow as pa
 from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.errors import EncoderMismatch, GenerationNotFound
 from llmrec_ray.generation.activation import Activation, activate_next, current
-from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft
+from llmrec_ray.generation.draft import ITEMS, TOMBSTONES, ChannelTable, Draft
+from llmrec_ray.generation.live_rows import dead_rows, read_live
 from llmrec_ray.generation.manifest import Channel, Manifest
+from llmrec_ray.generation.placement import overlapping
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import load_manifest, read_object
 from llmrec_ray.item_log import ItemChange, ItemLog, read_since
@@ -49,7 +53,9 @@ class Compacted:
 
 
 def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Compacted | None:
-    """Fold what the log has since the current generation into a new one; None: nothing to fold.
+    """Fold what the log has, and segments that lie beside others, into a new generation.
+
+    None where there is neither.
 
     `embed` is called for items whose vectors another encoder made than the generation's, and must
     be the generation's. Raises `Conflict` where another generation was activated meanwhile.
@@ -61,13 +67,21 @@ def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Co
         )
     manifest = load_manifest(objects, active.generation)
     changes, position = read_since(log, manifest.item_seq)
-    if not changes:
+    if not changes and not _scattered(manifest):
         return None
     draft = _draft(objects, manifest, changes, _vectors(manifest, changes, embed), position)
     made = publish(objects, draft)
     activation = activate_next(objects, made.generation, writer, active)
     deleted = sum(change.item is None for change in changes.values())
     return Compacted(made, activation, len(changes) - deleted, deleted)
+
+
+def _scattered(manifest: Manifest) -> bool:
+    """Whether an item may be gone, or lie beside the segment of its bucket."""
+    segments = manifest.segments
+    return any(TOMBSTONES in each.objects for each in segments) or bool(
+        overlapping([(each.first_bucket, each.end_bucket) for each in segments])
+    )
 
 
 def _vectors(
@@ -173,9 +187,7 @@ def _channel(
 
 def _joined(objects: ObjectStore, manifest: Manifest, name: str) -> pa.Table:
     """One object of every segment, in their order."""
-    return pa.concat_tables(
-        [read_object(objects, segment.objects[name]) for segment in manifest.segments]
-    )
+    return pa.concat_tables([read_live(objects, each, name) for each in manifest.segments])
 
 
 def _neighbours(
@@ -187,6 +199,7 @@ def _neighbours(
         table = read_object(objects, segment.objects[name])
         named = np.array(texts(read_object(objects, segment.objects[ITEMS]), ITEM_ID), np.object_)
         stays = np.array([item_id in ids for item_id in named], np.bool_)
+        stays[dead_rows(objects, segment)] = False
         rows = wholes(table, ROW)
         kept = table.take(np.flatnonzero(stays[rows]))
         targets = pa.array(named[wholes(kept, ROW)].tolist(), pa.string())

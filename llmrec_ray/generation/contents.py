@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from llmrec_ray.generation.draft import ITEMS
+from llmrec_ray.generation.live_rows import read_live
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.generation.published import read_object
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.storage.columns import vectors
 from llmrec_ray.types import Float32s
@@ -25,6 +25,6 @@ class Contents:
 
 def contents(store: ObjectStore, manifest: Manifest) -> Contents:
     """Read every segment; raises `Corrupt` where an object is missing or damaged."""
-    items = [read_object(store, segment.objects[ITEMS]) for segment in manifest.segments]
-    text = [vectors(read_object(store, segment.objects[TEXT])) for segment in manifest.segments]
+    items = [read_live(store, segment, ITEMS) for segment in manifest.segments]
+    text = [vectors(read_live(store, segment, TEXT)) for segment in manifest.segments]
     return Contents(pa.concat_tables(items), np.concatenate(text))
