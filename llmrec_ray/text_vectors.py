@@ -185,7 +185,7 @@ def _check(made: Float32s, encoder: EncoderInfo, item_ids: Sequence[str]) -> Non
     wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
     if len(wrong):
         raise InvalidInput(
-            f"{encoder.name} returned {len(wrong)} vectors that are not finite and of length 1, that"
-            f" of item {item_ids[int(wrong[0])]!r} for one. Normalise what the encoder returns.",
+            f"{encoder.name} returned {len(wrong)} vectors that are not finite and of length 1,"
+            f" that of item {item_ids[int(wrong[0])]!r} for one. Normalise what the encoder returns.",
             channel="text",
         )
