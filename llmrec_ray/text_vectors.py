@@ -102,7 +102,7 @@ def text_vectors(
     done = 0
     open_ = _Open(store, parts, made)
     for rows, vectors_ in encoding.pool(encoding.embed, _chunks(items, template, parts)):
-        _check(vectors_, encoding.encoder, [ids[row] for row in rows])
+        _check(vectors_, encoding.encoder, [ids[row] for row in rows.tolist()])
         made[rows] = vectors_
         open_.arrived(rows)
         done += len(rows)
@@ -185,7 +185,7 @@ def _check(made: Float32s, encoder: EncoderInfo, item_ids: Sequence[str]) -> Non
     wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
     if len(wrong):
         raise InvalidInput(
-            f"{encoder.name} returned {len(wrong)} vectors that are not finite and of length 1,"
-            f" that of item {item_ids[int(wrong[0])]!r} for one. Normalise what the encoder returns.",
+            f"{encoder.name} returned {len(wrong)} vectors that are not finite and of length 1, for"
+            f" one that of item {item_ids[int(wrong[0])]!r}. Normalise what the encoder returns.",
             channel="text",
         )

@@ -76,7 +76,10 @@ def on_ray(workers: int) -> Pool:
     """
 
     def pool(embed: Embed, chunks: Iterable[Chunk]) -> Iterator[tuple[Ints, Float32s]]:
-        blocks = [ray.put(pa.table({PLACE: chunk.rows, TEXT: chunk.texts})) for chunk in chunks]
+        blocks: Any = [
+            ray.put(pa.table({PLACE: pa.array(chunk.rows), TEXT: pa.array(chunk.texts)}))
+            for chunk in chunks
+        ]
         if not blocks:
             return
         encoded = ray.data.from_arrow_refs(blocks).map_batches(

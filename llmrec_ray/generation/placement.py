@@ -55,8 +55,9 @@ def sliced(
     item_ids: Sequence[str], rows: Ints, *, segments: int | None = None, fewest: int = 1
 ) -> list[Part]:
     """Cut rows (places in `item_ids`) by equal ranges of buckets; in each by (bucket, item id)."""
-    buckets = buckets_of(item_ids[row] for row in rows)
-    order = sorted(range(len(rows)), key=lambda at: (buckets[at], item_ids[rows[at]]))
+    ids = [item_ids[row] for row in rows.tolist()]
+    buckets = buckets_of(ids)
+    order = sorted(range(len(ids)), key=lambda at: (buckets[at], ids[at]))
     starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
     count = segments or _enough(starts, fewest)
     width = BUCKETS // count

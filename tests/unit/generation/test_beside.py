@@ -19,6 +19,7 @@ from llmrec_ray.generation.published import load_manifest, read_object, verify
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search.merge import merge
 from llmrec_ray.shard import Shard
+from llmrec_ray.storage.columns import texts, vectors, wholes
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import NearQuery, Scope, ScoreQuery, WeightedEvent
 from tests.support.generations import FaultyStore, draft
@@ -134,10 +135,10 @@ def test_a_training_writes_no_text_and_forgets_what_gone_rows_had_learned(
     before = {one.objects["text"].key for one in second.segments}
     assert {one.objects["text"].key for one in third.segments} == before
     [holder] = [one for one in third.segments if "tombstones" in one.objects]
-    [row] = read_object(faulty, holder.objects["tombstones"]).column("row").to_pylist()
+    [row] = wholes(read_object(faulty, holder.objects["tombstones"]), "row").tolist()
     taste = read_object(faulty, holder.objects["taste"])
-    assert taste.column("context").to_pylist()[row] == [0.0] * TASTE_DIM
-    assert row not in read_object(faulty, holder.objects["neighbours"]).column("row").to_pylist()
+    assert vectors(taste, "context")[row].tolist() == [0.0] * TASTE_DIM
+    assert row not in wholes(read_object(faulty, holder.objects["neighbours"]), "row").tolist()
 
 
 def test_items_that_are_gone_are_not_trained_on(store: FolderStore) -> None:
@@ -145,7 +146,7 @@ def test_items_that_are_gone_are_not_trained_on(store: FolderStore) -> None:
     first = publish(store, draft_of(made))
     second = publish(store, draft_of(changed(made, [("delete", 7), ("title", 3)], 2)), base=first)
     found = contents(store, second)
-    assert sorted(found.items.column("item_id").to_pylist()) == sorted(made.without(["f7"]).items)
+    assert sorted(texts(found.items, "item_id")) == sorted(made.without(["f7"]).items)
     assert found.text.shape == (39, TEXT_DIM)
 
 

@@ -159,7 +159,7 @@ def test_runs_after_random_changes_answer_bit_for_bit_as_a_full_ingest(
 ) -> None:
     random = np.random.default_rng(seed)
     home, now = place(), rows()
-    home.run(now)
+    made = home.run(now)
     for step in range(3):
         for name in random.choice(list(now), 3, replace=False).tolist():
             now[name] = now[name] | {"plot": f"word{random.integers(50)} and step {step}."}
