@@ -29,6 +29,8 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import ray
 import yaml
 
@@ -50,6 +52,7 @@ from serve.ingest import start
 
 SEED = 5
 CHANGED = 100  # one item in so many
+FILE = "films.parquet"
 Film = dict[str, object]
 
 
@@ -149,10 +152,10 @@ def changed(catalog: Sequence[Film]) -> list[Film]:
 def written(folder: Path, catalog: Iterable[Film]) -> Path:
     """The films as a catalogue in a folder: the path of its description."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / films.FILMS).open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(film, ensure_ascii=False) + "\n" for film in catalog)
+    pq.write_table(pa.Table.from_pylist(list(catalog)), folder / FILE)
     described = yaml.safe_load((Path(films.__file__).parent / films.DESCRIPTION).read_text("utf-8"))
     del described["events"]
+    described["files"] = FILE
     path = folder / films.DESCRIPTION
     path.write_text(yaml.safe_dump(described), "utf-8")
     return path

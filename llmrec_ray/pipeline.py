@@ -163,7 +163,9 @@ def learn(
     log = event_log(seen.watch(events.scan()), {item_id: code for code, item_id in enumerate(ids)})
     trained = train(
         log,
-        _content(cleaned, vectors),
+        _content(cleaned, vectors)
+        if len(log.items)
+        else Content(vectors, (), (), np.zeros((len(vectors), 0))),
         starting_knobs(learning),
         sizes=_sizes(learning),
         budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),

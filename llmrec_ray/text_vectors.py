@@ -23,6 +23,7 @@ from llmrec_ray.generation.placement import FEWEST_SEGMENTS, sliced
 from llmrec_ray.ports import EncoderInfo, ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.storage.columns import texts, vectors
+from llmrec_ray.storage.same_rows import same_rows
 from llmrec_ray.types import Bools, Float32s, Ints
 
 CHUNK = 512  # texts an encoder gets at once, of like length
@@ -102,7 +103,7 @@ def text_vectors(
     done = 0
     open_ = _Open(store, parts, made)
     for rows, vectors_ in encoding.pool(encoding.embed, _chunks(items, template, parts)):
-        _check(vectors_, encoding.encoder, [ids[row] for row in rows.tolist()])
+        _check(vectors_, encoding.encoder, [ids[int(row)] for row in rows])
         made[rows] = vectors_
         open_.arrived(rows)
         done += len(rows)
@@ -124,7 +125,7 @@ class _Open:
 
     def arrived(self, rows: Ints) -> None:
         numbers, counts = np.unique(self._owner[rows], return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        for number, count in zip(map(int, numbers), map(int, counts), strict=True):
             self._left[number] -= count
             if not self._left[number]:
                 part = self._parts[number]
@@ -155,9 +156,14 @@ def _unchanged(
     row_of = {item_id: row for row, item_id in enumerate(texts(items, ITEM_ID))}
     rows = np.array([row_of.get(item_id, -1) for item_id in texts(before, ITEM_ID)], np.int64)
     here = np.flatnonzero(rows >= 0)
-    old = passages(before.take(here), base.passage)
-    new = passages(items.take(rows[here]), template)
-    same = here[[one == other for one, other in zip(old, new, strict=True)]]
+    old, new = before.take(here), items.take(rows[here])
+    alike: Bools = np.zeros(len(here), np.bool_)
+    if template == base.passage and old.schema.equals(new.schema):
+        alike = same_rows(old, new)
+    other = np.flatnonzero(~alike)  # another value need not be another text
+    was, now = passages(old.take(other), base.passage), passages(new.take(other), template)
+    alike[other] = [text == newer for text, newer in zip(was, now, strict=True)]
+    same = here[alike]
     return rows[same], known[same]
 
 

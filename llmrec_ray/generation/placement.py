@@ -55,7 +55,7 @@ def sliced(
     item_ids: Sequence[str], rows: Ints, *, segments: int | None = None, fewest: int = 1
 ) -> list[Part]:
     """Cut rows (places in `item_ids`) by equal ranges of buckets; in each by (bucket, item id)."""
-    ids = [item_ids[row] for row in rows.tolist()]
+    ids = [item_ids[int(row)] for row in rows]
     buckets = buckets_of(ids)
     order = sorted(range(len(ids)), key=lambda at: (buckets[at], ids[at]))
     starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])

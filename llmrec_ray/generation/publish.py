@@ -128,10 +128,10 @@ def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
     found = vectors(text.table)
-    total: Float64s = np.zeros(found.shape[1], np.float64)
-    for start in range(0, len(found), ROWS_AT_ONCE):  # in float64 all at once is twice the matrix
-        total += found[start : start + ROWS_AT_ONCE].astype(np.float64).sum(axis=0)
-    return tuple(round(float(value), MEAN_DIGITS) for value in total / len(found))
+    starts = range(0, len(found), ROWS_AT_ONCE)  # in float64 all at once is twice the matrix
+    sums = [found[at : at + ROWS_AT_ONCE].astype(np.float64).sum(axis=0) for at in starts]
+    mean: Float64s = np.sum(sums, axis=0) / len(found)
+    return tuple(round(float(value), MEAN_DIGITS) for value in mean)
 
 
 def _id(manifest: Manifest) -> str:

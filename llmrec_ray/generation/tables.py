@@ -6,6 +6,7 @@ it is; after a training it holds nothing, since what was learned of it may be of
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,7 +129,7 @@ class Tables:
         return row_of[codes]
 
 
-def _filled(table: pa.Table, name: str, rows: Ints, before: pa.Table | None) -> "pa.Array":
+def _filled(table: pa.Table, name: str, rows: Ints, before: pa.Table | None) -> "pa.Array[Any]":
     live = rows >= 0
     if name == POPULARITY:
         new = numbers(table, name).astype(np.float32)

@@ -1,7 +1,7 @@
 """Two Arrow tables of one schema in, which of their rows hold the same values out."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownVariableType=false, reportArgumentType=false, reportCallIssue=false
 # (pyarrow's stubs leave arrays of a generic type unknown)
 
 from typing import Any
@@ -23,7 +23,7 @@ def same_rows(one: pa.Table, other: pa.Table) -> Bools:
     return same
 
 
-def _same(left: "pa.ChunkedArray[Any]", right: "pa.ChunkedArray[Any]") -> Bools:
+def _same(left: Any, right: Any) -> Bools:
     if pa.types.is_list(left.type):  # no kernel compares lists
         lengths = _same(pc.list_value_length(left), pc.list_value_length(right))
         return lengths & _same(pc.binary_join(left, JOINT), pc.binary_join(right, JOINT))
