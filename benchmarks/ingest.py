@@ -47,12 +47,13 @@ from llmrec_ray.ports import Embedder
 from llmrec_ray.settings import Settings, load_settings
 from llmrec_ray.text_vectors import CHUNK, Chunk, Embed
 from llmrec_ray.types import Float32s, Ints
-from serve.embedding import Late, encoder_info, on_ray
+from serve.embedding import Encoders, Late
 from serve.ingest import start
 
 SEED = 5
 CHANGED = 100  # one item in so many
 FILE = "films.parquet"
+NICENESS = 15  # of Ray's workers: what else runs slows both alike
 Film = dict[str, object]
 
 
@@ -88,11 +89,11 @@ class Noted(Late):
 class Arrivals:
     """A pool whose last vectors' arrival is known."""
 
-    workers: int
+    encoders: Encoders
     last: float = 0.0
 
     def __call__(self, embed: Embed, chunks: Iterable[Chunk]) -> Iterator[tuple[Ints, Float32s]]:
-        for found in on_ray(self.workers)(embed, chunks):
+        for found in self.encoders.pool(embed, chunks):
             self.last = time.time()
             yield found
 
@@ -183,12 +184,13 @@ def settings_in(folder: Path, chosen: argparse.Namespace) -> Settings:
 def ingested(description: Path, settings: Settings, folder: Path) -> Ran:
     """Run `ingest` as `serve.ingest` does, and see what it did."""
     notes = Path(tempfile.mkdtemp(dir=folder))
-    arrivals = Arrivals(settings.embedding.workers)
-    load = partial(load_embedder, settings, cached=True)
     objects = open_objects(settings)
     before = objects.stats("objects/")
     stages: dict[str, float] = {}
     since = time.time()
+    embed = Noted(partial(load_embedder, settings, cached=True), notes)
+    encoders = Encoders(embed, settings.embedding.workers)
+    arrivals = Arrivals(encoders)
 
     def told(stage: str, *_: int) -> None:
         stages[stage] = time.time() - since
@@ -197,9 +199,9 @@ def ingested(description: Path, settings: Settings, folder: Path) -> Ran:
         ingest(
             description,
             Sources(objects, events, "benchmark", events.items),
-            embed=Noted(load, notes),
+            embed=embed,
             pool=arrivals,
-            encoder=encoder_info(load),
+            encoder=encoders.info(),
             learning=settings.learning,
             rejected=folder / "rejected",
             progress=told,
@@ -224,6 +226,7 @@ _loaded: list[Embedder] = []
 
 
 def _load(settings: Settings) -> None:
+    os.nice(NICENESS)
     _loaded.append(load_embedder(settings))
     _loaded[0].passages(["warm"])
 

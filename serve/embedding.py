@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from llmrec_ray.text_vectors import Chunk, Embed, Pool
 from llmrec_ray.types import Float32s, Ints
 
 CPU_WAIT_S = 10.0
+FEW = 4  # chunks
 PLACE, TEXT, VECTOR = "place", "text", "vector"
 Load = Callable[[], Embedder]
 
@@ -27,9 +29,15 @@ class Late:
         self._embedder: Embedder | None = None
 
     def __call__(self, texts: Sequence[str]) -> Float32s:
+        return self._loaded().passages(texts)
+
+    def info(self) -> EncoderInfo:
+        return self._loaded().info
+
+    def _loaded(self) -> Embedder:
         if self._embedder is None:
             self._embedder = self._load()
-        return self._embedder.passages(texts)
+        return self._embedder
 
 
 class Encode:
@@ -60,15 +68,6 @@ def require_cpus(count: int, wait_s: float = CPU_WAIT_S) -> None:
         time.sleep(0.2)
 
 
-def encoder_info(load: Load) -> EncoderInfo:
-    """Which model the workers would use, asked of one of them."""
-
-    def ask() -> EncoderInfo:
-        return load().info
-
-    return ray.get(ray.remote(num_cpus=1)(ask).remote())
-
-
 def on_ray(workers: int) -> Pool:
     """A pool of so many actors; texts lie in Ray's object store, and vectors come as they are made.
 
@@ -94,3 +93,43 @@ def on_ray(workers: int) -> Pool:
             yield np.asarray(found[PLACE], np.int64), np.asarray(found[VECTOR], np.float32)
 
     return pool
+
+
+class Encoders:
+    """An encoder on Ray: one worker that says which it is and takes few texts, a pool for many.
+
+    After a small change, loading the model once more for a pool would take longer than the texts.
+    """
+
+    def __init__(self, embed: Late, workers: int) -> None:
+        self._workers = workers
+        self._first: Any = ray.remote(num_cpus=1, max_restarts=1, max_task_retries=1)(First).remote(
+            embed
+        )
+
+    def info(self) -> EncoderInfo:
+        return ray.get(self._first.info.remote())
+
+    def pool(self, embed: Embed, chunks: Iterable[Chunk]) -> Iterator[tuple[Ints, Float32s]]:
+        """`embed` is the one that this was made with; its worker makes room for the pool's."""
+        coming = iter(chunks)
+        some = list(islice(coming, FEW + 1))
+        if len(some) <= FEW:
+            for chunk in some:
+                yield chunk.rows, ray.get(self._first.encode.remote(chunk.texts))
+            return
+        ray.kill(self._first)
+        yield from on_ray(self._workers)(embed, chain(some, coming))
+
+
+class First:
+    """The worker that is asked first."""
+
+    def __init__(self, embed: Late) -> None:
+        self._embed = embed
+
+    def info(self) -> EncoderInfo:
+        return self._embed.info()
+
+    def encode(self, texts: Sequence[str]) -> Float32s:
+        return self._embed(texts)

@@ -22,7 +22,7 @@ from llmrec_ray.errors import LLMRecError, Unavailable
 from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.pipeline import Ingested, Sources, ingest
 from llmrec_ray.settings import Settings, load_settings
-from serve.embedding import Late, encoder_info, on_ray, require_cpus
+from serve.embedding import Encoders, Late, require_cpus
 from serve.ray_process import LOCAL, ROOT
 
 
@@ -32,15 +32,15 @@ def ingest_on_ray(
     """Run the pipeline; Ray must be up. Raises `NoFreeCPU` within seconds where it is full."""
     workers = settings.embedding.workers
     require_cpus(workers)
-    load = partial(load_embedder, settings, cached=True)
-
+    embed = Late(partial(load_embedder, settings, cached=True))
+    encoders = Encoders(embed, workers)
     events = open_events(settings)
     return ingest(
         description,
         Sources(open_objects(settings), events, writer(), events.items),
-        embed=Late(load),
-        pool=on_ray(workers),
-        encoder=encoder_info(load),
+        embed=embed,
+        pool=encoders.pool,
+        encoder=encoders.info(),
         learning=settings.learning,
         rejected=rejected,
         progress=told,
