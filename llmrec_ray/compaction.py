@@ -1,12 +1,14 @@
 """Live items in the log in, a new generation with them in it out: what `llmrec compact` does.
 
+It merges segments too: what was changed by ingestion since lies beside them, with tombstones.
+
 Nothing is trained or embedded anew: a changed item keeps its learned vectors, popularity and
 neighbours, a new one has none until the next training. The log is only read, the generation is
 content-addressed, and activations are written once: after a crash at any point it is run again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,25 +16,17 @@ import pyarrow as pa
 from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.errors import EncoderMismatch, GenerationNotFound
 from llmrec_ray.generation.activation import Activation, activate_next, current
-from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft
-from llmrec_ray.generation.manifest import Channel, Manifest
+from llmrec_ray.generation.contents import draft_of
+from llmrec_ray.generation.draft import TOMBSTONES, ChannelTable, Draft
+from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.generation.placement import overlapping
 from llmrec_ray.generation.publish import publish
-from llmrec_ray.generation.published import load_manifest, read_object
+from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.item_log import ItemChange, ItemLog, read_since
 from llmrec_ray.item_rows import folded
-from llmrec_ray.ports import EncoderInfo, ObjectStore
-from llmrec_ray.schemas import (
-    CONTEXT,
-    ITEM_ID,
-    NEIGHBOURS_SCHEMA,
-    POPULARITY,
-    ROW,
-    SOURCE,
-    TARGET,
-    TARGET_VECTOR,
-    WEIGHT,
-)
-from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_column, wholes
+from llmrec_ray.ports import ObjectStore
+from llmrec_ray.schemas import CONTEXT, ITEM_ID, POPULARITY, TARGET, TARGET_VECTOR
+from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_column
 from llmrec_ray.types import Float32s, Ints
 
 Embed = Callable[[Sequence[str]], Float32s]
@@ -49,7 +43,9 @@ class Compacted:
 
 
 def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Compacted | None:
-    """Fold what the log has since the current generation into a new one; None: nothing to fold.
+    """Fold what the log has, and segments that lie beside others, into a new generation.
+
+    None where there is neither.
 
     `embed` is called for items whose vectors another encoder made than the generation's, and must
     be the generation's. Raises `Conflict` where another generation was activated meanwhile.
@@ -61,13 +57,21 @@ def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Co
         )
     manifest = load_manifest(objects, active.generation)
     changes, position = read_since(log, manifest.item_seq)
-    if not changes:
+    if not changes and not _scattered(manifest):
         return None
-    draft = _draft(objects, manifest, changes, _vectors(manifest, changes, embed), position)
-    made = publish(objects, draft)
+    live = _vectors(manifest, changes, embed)
+    made = publish(objects, _folded(draft_of(objects, manifest), changes, live, position))
     activation = activate_next(objects, made.generation, writer, active)
     deleted = sum(change.item is None for change in changes.values())
     return Compacted(made, activation, len(changes) - deleted, deleted)
+
+
+def _scattered(manifest: Manifest) -> bool:
+    """Whether an item may be gone, or lie beside the segment of its bucket."""
+    segments = manifest.segments
+    return any(TOMBSTONES in each.objects for each in segments) or bool(
+        overlapping([(each.first_bucket, each.end_bucket) for each in segments])
+    )
 
 
 def _vectors(
@@ -111,49 +115,27 @@ class _Places:
         return taken
 
 
-def _draft(
-    objects: ObjectStore,
-    manifest: Manifest,
-    changes: Mapping[str, ItemChange],
-    live: Mapping[str, Float32s],
-    position: int,
+def _folded(
+    before: Draft, changes: Mapping[str, ItemChange], live: Mapping[str, Float32s], position: int
 ) -> Draft:
-    before = _joined(objects, manifest, ITEMS)
-    items = folded(before, changes)
+    items = folded(before.items, changes)
     ids = texts(items, ITEM_ID)
-    place = {item_id: row for row, item_id in enumerate(texts(before, ITEM_ID))}
+    place = {item_id: row for row, item_id in enumerate(texts(before.items, ITEM_ID))}
     places = _Places(ids, np.array([place.get(item_id, -1) for item_id in ids], np.int64))
-    return Draft(
-        items=items,
-        fields=manifest.fields,
-        channels=tuple(
-            ChannelTable(each.name, each.kind, _channel(objects, manifest, each, places, live))
-            for each in manifest.channels
-        ),
-        encoder=EncoderInfo(manifest.encoder.name, manifest.encoder.hash, manifest.encoder.dim),
-        weights=manifest.weights,
-        mix=manifest.mix,
-        events=manifest.events,
-        trained_until=manifest.trained_until,
-        validation_ndcg=manifest.validation_ndcg,
-        text_mean=manifest.text_mean,
-        passage=manifest.passage,
-        item_seq=position,
+    channels = tuple(
+        ChannelTable(each.name, each.kind, _channel(each, places, live)) for each in before.channels
     )
+    return replace(before, items=items, channels=channels, item_seq=position)
 
 
-def _channel(
-    objects: ObjectStore,
-    manifest: Manifest,
-    channel: Channel,
-    places: _Places,
-    live: Mapping[str, Float32s],
-) -> pa.Table:
-    """The channel's table, a row for each of the new rows."""
-    if channel.kind == "neighbours":
-        return _neighbours(objects, manifest, channel.name, frozenset(places.ids))
-    table = _joined(objects, manifest, channel.name)
+def _channel(channel: ChannelTable, places: _Places, live: Mapping[str, Float32s]) -> pa.Table:
+    """The channel's table, a row for each of the new rows; of neighbours, those of new rows."""
+    table = channel.table
     match channel.kind:
+        case "neighbours":
+            known = frozenset(places.ids)
+            stays = np.array([target in known for target in texts(table, TARGET)], np.bool_)
+            return table.take(np.flatnonzero(stays))
         case "text":
             made = places.take(vectors(table))
             for row, item_id in enumerate(places.ids):
@@ -169,27 +151,3 @@ def _channel(
             values = numbers(table, POPULARITY).astype(np.float32)
             columns = [pa.array(places.take(values))]
     return pa.table(columns, schema=table.schema)
-
-
-def _joined(objects: ObjectStore, manifest: Manifest, name: str) -> pa.Table:
-    """One object of every segment, in their order."""
-    return pa.concat_tables(
-        [read_object(objects, segment.objects[name]) for segment in manifest.segments]
-    )
-
-
-def _neighbours(
-    objects: ObjectStore, manifest: Manifest, name: str, ids: frozenset[str]
-) -> pa.Table:
-    """The pairs whose target is still an item, named by its id again."""
-    parts: list[pa.Table] = []
-    for segment in manifest.segments:
-        table = read_object(objects, segment.objects[name])
-        named = np.array(texts(read_object(objects, segment.objects[ITEMS]), ITEM_ID), np.object_)
-        stays = np.array([item_id in ids for item_id in named], np.bool_)
-        rows = wholes(table, ROW)
-        kept = table.take(np.flatnonzero(stays[rows]))
-        targets = pa.array(named[wholes(kept, ROW)].tolist(), pa.string())
-        named_pairs = kept.set_column(1, TARGET, targets).select([SOURCE, TARGET, WEIGHT])
-        parts.append(named_pairs.cast(NEIGHBOURS_SCHEMA))
-    return pa.concat_tables(parts)

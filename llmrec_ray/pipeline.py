@@ -1,11 +1,11 @@
 """The offline half, said aloud: read → clean → text → embed → learn → publish → activate.
 
 A catalogue description comes in; a published generation, current if asked for, goes out. Where the
-vectors are made (in this process, on a Ray cluster) is the caller's choice: `embed` is a function.
+vectors are made (in this process, on a Ray cluster) is the caller's choice: `pool` is a function.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,9 @@ from llmrec_ray.catalog.clean import Cleaned, clean_catalog
 from llmrec_ray.catalog.description import CatalogDescription, load_description
 from llmrec_ray.catalog.events import read_events
 from llmrec_ray.catalog.report import Report
-from llmrec_ray.catalog.text import passages, template_of
-from llmrec_ray.generation.activation import Activation, activate
+from llmrec_ray.catalog.text import template_of
+from llmrec_ray.errors import Corrupt, GenerationNotFound
+from llmrec_ray.generation.activation import Activation, activate, current
 from llmrec_ray.generation.channels import (
     neighbours_channel,
     popularity_channel,
@@ -28,6 +29,7 @@ from llmrec_ray.generation.channels import (
 from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
+from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.item_log import ItemLog, read_since
 from llmrec_ray.item_rows import folded
 from llmrec_ray.learning.blocks import Spread, here
@@ -38,11 +40,11 @@ from llmrec_ray.ports import EncoderInfo, EventStore, ObjectStore
 from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, TITLE
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.storage.columns import texts
+from llmrec_ray.text_vectors import Embed, Encoding, Pool, in_turn, text_vectors
 from llmrec_ray.types import Event, EventWeights, Float32s, Float64s, Mix
 
 WORD = re.compile(r"\w\w+")
 
-Embed = Callable[[Sequence[str]], Float32s]
 Progress = Callable[[str, int, int], None]
 """Called with a stage (read, events, embed, learn, publish), what is done of it, and its size."""
 
@@ -89,11 +91,13 @@ def ingest(
     encoder: EncoderInfo,
     learning: LearningSettings,
     rejected: Path,
+    pool: Pool = in_turn,
     activated: bool = True,
     progress: Progress = unseen,
 ) -> Ingested:
     """Run every stage; rows that cannot be used go to JSONL files in the folder `rejected`.
 
+    What the current generation has of unchanged texts is not embedded again, nor stored again.
     Raises `InvalidCatalog`, `StoreUnavailable`, `EventStoreUnavailable`; then nothing is published.
     """
     described = load_description(description)
@@ -108,17 +112,37 @@ def ingest(
     if described.events is not None:
         reports.append(_import(described, cleaned, sources.events, rejected, progress))
     template = template_of(described)
-    vectors = embed(passages(cleaned.items, template))
+    base = _current(sources.objects)
+    vectors = text_vectors(
+        sources.objects,
+        cleaned.items,
+        template,
+        Encoding(embed, encoder, pool),
+        base=base,
+        told=lambda done, size: progress("embed", done, size),
+    )
     draft = learn(cleaned, vectors, sources.events, encoder=encoder, learning=learning)
     draft = replace(draft, passage=template, item_seq=item_seq)
     progress("learn", 1, 1)
     manifest = publish(
-        sources.objects, draft, progress=lambda done, all_: progress("publish", done, all_)
+        sources.objects,
+        draft,
+        base=base,
+        progress=lambda done, all_: progress("publish", done, all_),
     )
     activation = None
     if activated:
         activation = activate(sources.objects, manifest.generation, sources.writer)
     return Ingested(manifest, activation, tuple(reports))
+
+
+def _current(objects: ObjectStore) -> Manifest | None:
+    """The generation to go on from; None where there is none that can be read."""
+    try:
+        active = current(objects)
+        return load_manifest(objects, active.generation) if active else None
+    except (Corrupt, GenerationNotFound):
+        return None
 
 
 def learn(
@@ -139,7 +163,9 @@ def learn(
     log = event_log(seen.watch(events.scan()), {item_id: code for code, item_id in enumerate(ids)})
     trained = train(
         log,
-        _content(cleaned, vectors),
+        _content(cleaned, vectors)
+        if len(log.items)
+        else Content(vectors, (), (), np.zeros((len(vectors), 0))),
         starting_knobs(learning),
         sizes=_sizes(learning),
         budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),

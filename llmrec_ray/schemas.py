@@ -61,6 +61,9 @@ STORED_NEIGHBOURS_SCHEMA = pa.schema(
 )
 """What a segment stores: the target as a row of the segment; sorted by (source, row)."""
 
+TOMBSTONES_SCHEMA = pa.schema([pa.field(ROW, pa.int32())])
+"""The rows of a segment whose items were changed or deleted since it was written, ascending."""
+
 EVENTS_SCHEMA = pa.schema(
     [
         pa.field("event_id", pa.string()),

@@ -18,6 +18,7 @@ import numpy as np
 from llmrec_ray.errors import EventStoreUnavailable, GenerationMissing
 from llmrec_ray.generation.buckets import bucket_of, buckets_of, shard_buckets
 from llmrec_ray.generation.held import Held
+from llmrec_ray.generation.live_rows import alive, dead_rows
 from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
 from llmrec_ray.item_log import ItemLog, read_since
@@ -233,7 +234,7 @@ class Shard:
         return segment.first_bucket < owned.stop and owned.start < segment.end_bucket
 
     def _tables(self, segment: Segment) -> Tables:
-        """A segment's tables, cut to the buckets of this shard where it reaches beyond them."""
+        """A segment's tables, without what is gone or lies in the buckets of another shard."""
         read = {name: read_object(self._store, ref) for name, ref in segment.objects.items()}
         tables = Tables(
             read["items"],
@@ -243,10 +244,11 @@ class Shard:
             read.get("taste"),
         )
         owned = self._buckets
-        if owned.start <= segment.first_bucket and segment.end_bucket <= owned.stop:
-            return tables
-        buckets = buckets_of(texts(tables.items, ITEM_ID))
-        return tables.cut((buckets >= owned.start) & (buckets < owned.stop))
+        kept = alive(tables.items.num_rows, dead_rows(self._store, segment))
+        if segment.first_bucket < owned.start or owned.stop < segment.end_bucket:
+            buckets = buckets_of(texts(tables.items, ITEM_ID))
+            kept &= (buckets >= owned.start) & (buckets < owned.stop)
+        return tables if kept.all() else tables.cut(kept)
 
     def _allowed(self, held: Loaded, scope: Scope) -> Bools:
         allowed = np.ones(len(held.rows), dtype=np.bool_)

@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,8 @@ from llmrec_ray.errors import LLMRecError, Unavailable
 from llmrec_ray.parts import load_embedder, open_events, open_objects
 from llmrec_ray.pipeline import Ingested, Sources, ingest
 from llmrec_ray.settings import Settings, load_settings
-from llmrec_ray.types import Float32s
-from serve.embedding import embed, encoder_info, require_cpus
+from serve.embedding import Encoders, Late, require_cpus
 from serve.ray_process import LOCAL, ROOT
-
-CHUNK = 512  # texts an actor gets at once: the encoder sorts them by length
 
 
 def ingest_on_ray(
@@ -35,24 +32,15 @@ def ingest_on_ray(
     """Run the pipeline; Ray must be up. Raises `NoFreeCPU` within seconds where it is full."""
     workers = settings.embedding.workers
     require_cpus(workers)
-    load = partial(load_embedder, settings, cached=True)
-
-    def embedded(texts: Sequence[str]) -> Float32s:
-        told("embed", 0, len(texts))
-        return embed(
-            texts,
-            load,
-            workers=workers,
-            batch=CHUNK,
-            progress=lambda done, size: told("embed", done, size),
-        )
-
+    embed = Late(partial(load_embedder, settings, cached=True))
+    encoders = Encoders(embed, workers)
     events = open_events(settings)
     return ingest(
         description,
         Sources(open_objects(settings), events, writer(), events.items),
-        embed=embedded,
-        encoder=encoder_info(load),
+        embed=embed,
+        pool=encoders.pool,
+        encoder=encoders.info(),
         learning=settings.learning,
         rejected=rejected,
         progress=told,

@@ -22,34 +22,21 @@ def publish(
 
     Embeds in this process; `python -m serve.ingest` does the same on a Ray cluster.
     """
-    from collections.abc import Sequence
-
-    import numpy as np
     from rich.console import Console
 
     from llmrec_ray.cli.progress import stage_bars, summary
     from llmrec_ray.parts import load_embedder, open_events, open_objects
     from llmrec_ray.pipeline import Sources, ingest
-    from llmrec_ray.types import Float32s
 
     settings = settings_of(file)
     embedder = load_embedder(settings, cached=True)
     console = Console(highlight=False)
     with stage_bars(console) as told:
-
-        def embed(texts: Sequence[str]) -> Float32s:
-            parts: list[Float32s] = [np.empty((0, embedder.info.dim), np.float32)]
-            for start in range(0, len(texts), CHUNK):
-                told("embed", start, len(texts))
-                parts.append(embedder.passages(texts[start : start + CHUNK]))
-            told("embed", len(texts), len(texts))
-            return np.concatenate(parts)
-
         events = open_events(settings)
         made = ingest(
             catalog,
             Sources(open_objects(settings), events, writer(), events.items),
-            embed=embed,
+            embed=embedder.passages,
             encoder=embedder.info,
             learning=settings.learning,
             rejected=rejected,
@@ -57,7 +44,3 @@ def publish(
             progress=told,
         )
     console.print(summary(made), markup=False)
-
-
-CHUNK = 512
-"""Texts between two moves of the bar; the encoder sorts each chunk by length."""

@@ -5,7 +5,7 @@ Items, their text vectors and the encoder are those of the live generation: noth
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,7 +98,7 @@ class Trainer:
         spread: Spread = here,
     ) -> None:
         self._objects = objects
-        self._live = live
+        self.live = live
         self._learning = learning
         self._history = history
         self._spread = spread
@@ -107,8 +107,8 @@ class Trainer:
 
     def train(self, events: Scanned) -> Draft:
         """A draft from all of the events."""
-        made_with = self._live.encoder
-        return learn(
+        made_with = self.live.encoder
+        draft = learn(
             self._cleaned,
             self._text,
             events,
@@ -116,17 +116,18 @@ class Trainer:
             learning=self._learning,
             spread=self._spread,
         )
+        return replace(draft, passage=self.live.passage, item_seq=self.live.item_seq)
 
     def compare(self, events: Scanned) -> Comparison:
         """A candidate up to a cut after `trained_until` against the live generation, after it."""
         seed = self._learning.seed
-        found = newer(events, self._live.trained_until, self.ids, seed=seed)
+        found = newer(events, self.live.trained_until, self.ids, seed=seed)
         if found.cut is None or len(found.asks) < FEWEST_USERS:
             return Comparison(len(found.asks), found.events, found.cut)
         candidate = self.train(Until(events, found.cut))
         with _stored(candidate) as (store, manifest):
             theirs = self._ndcg(self._served(store, manifest), found.asks)
-        ours = self._ndcg(self._served(self._objects, self._live), found.asks)
+        ours = self._ndcg(self._served(self._objects, self.live), found.asks)
         values = np.stack([theirs, ours], axis=1)
         difference = paired(values, resampled(values, ROUNDS, seed), 0, 1)
         means = values.mean(axis=0)
@@ -186,7 +187,7 @@ def retrain(
     told("train")
     draft = trainer.train(events)
     told("publish")
-    manifest = publish(objects, draft)
+    manifest = publish(objects, draft, base=trainer.live)
     made = activate(objects, manifest.generation, writer) if activated else None
     return Retrained(manifest, made, comparison)
 

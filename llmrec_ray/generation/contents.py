@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft
+from llmrec_ray.generation.live_rows import alive, dead_rows, read_live
 from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
 from llmrec_ray.ports import EncoderInfo, ObjectStore
@@ -26,13 +27,16 @@ class Contents:
 
 def contents(store: ObjectStore, manifest: Manifest) -> Contents:
     """Read every segment; raises `Corrupt` where an object is missing or damaged."""
-    items = [read_object(store, segment.objects[ITEMS]) for segment in manifest.segments]
-    text = [vectors(read_object(store, segment.objects[TEXT])) for segment in manifest.segments]
+    items = [read_live(store, segment, ITEMS) for segment in manifest.segments]
+    text = [vectors(read_live(store, segment, TEXT)) for segment in manifest.segments]
     return Contents(pa.concat_tables(items), np.concatenate(text))
 
 
 def draft_of(store: ObjectStore, manifest: Manifest) -> Draft:
-    """The draft that publishes as this very generation; raises `Corrupt` as `contents` does."""
+    """The draft that this generation was published from, without the rows that are gone.
+
+    Raises `Corrupt` as `contents` does.
+    """
     encoder = manifest.encoder
     channels = tuple(
         ChannelTable(each.name, each.kind, _table(store, manifest, each.name, each.kind))
@@ -56,15 +60,18 @@ def draft_of(store: ObjectStore, manifest: Manifest) -> Draft:
 
 def _table(store: ObjectStore, manifest: Manifest, name: str, kind: str) -> pa.Table:
     """One object of every segment, in their order."""
-    parts = [(segment, read_object(store, segment.objects[name])) for segment in manifest.segments]
     if kind == "neighbours":
-        return pa.concat_tables([_named(store, segment, table) for segment, table in parts])
-    return pa.concat_tables([table for _, table in parts])
+        return pa.concat_tables([_named(store, each, name) for each in manifest.segments])
+    return pa.concat_tables([read_live(store, each, name) for each in manifest.segments])
 
 
-def _named(store: ObjectStore, segment: Segment, table: pa.Table) -> pa.Table:
+def _named(store: ObjectStore, segment: Segment, name: str) -> pa.Table:
     """Neighbours by the ids of their targets, which a segment stores as its rows."""
-    ids = texts(read_object(store, segment.objects[ITEMS]), ITEM_ID)
-    targets = pa.array([ids[row] for row in wholes(table, ROW)], pa.string())
-    named = table.set_column(table.schema.get_field_index(ROW), TARGET, targets)
+    table = read_object(store, segment.objects[name])
+    ids = np.array(texts(read_object(store, segment.objects[ITEMS]), ITEM_ID), np.object_)
+    kept = table.take(
+        np.flatnonzero(alive(len(ids), dead_rows(store, segment))[wholes(table, ROW)])
+    )
+    targets = pa.array(ids[wholes(kept, ROW)].tolist(), pa.string())
+    named = kept.set_column(kept.schema.get_field_index(ROW), TARGET, targets)
     return named.select([SOURCE, TARGET, WEIGHT]).cast(NEIGHBOURS_SCHEMA)

@@ -29,6 +29,7 @@ from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_dim
 from llmrec_ray.types import EventWeights, Mix
 
 ITEMS = "items"
+TOMBSTONES = "tombstones"
 NORM_TOLERANCE = 1e-3
 
 
@@ -79,8 +80,11 @@ def checked(draft: Draft) -> Draft:
         raise InvalidInput("trained_until needs a time zone.", field="trained_until")
     items = _checked_items(draft)
     names = [channel.name for channel in draft.channels]
-    if len({*names, ITEMS}) != len(names) + 1:
-        raise InvalidInput(f"channels {names}: each needs a name of its own, other than {ITEMS!r}.")
+    if len({*names, ITEMS, TOMBSTONES}) != len(names) + 2:
+        raise InvalidInput(
+            f"channels {names}: each needs a name of its own, other than {ITEMS!r} and"
+            f" {TOMBSTONES!r}."
+        )
     channels = tuple(
         replace(channel, table=_checked_channel(channel, draft)) for channel in draft.channels
     )

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from llmrec_ray.types import EventWeights, FieldKind, Mix
 
-FORMAT = 3
+FORMAT = 4
+PLAIN_FORMAT = 3
+"""Without tombstones, which readers of that format would not heed; it is read as well."""
 
 ChannelKind = Literal["text", "taste", "neighbours", "popularity"]
 
@@ -62,7 +64,11 @@ class ObjectRef(Record):
 
 
 class Segment(Record):
-    """The rows of buckets [first_bucket, end_bucket): an object for `items` and each channel."""
+    """Rows of buckets [first_bucket, end_bucket): an object for `items` and each channel.
+
+    Ranges of segments may overlap; an item is in one of them. Where rows are gone, an object
+    `tombstones` lists them, and `rows` counts the others.
+    """
 
     first_bucket: int
     end_bucket: int
@@ -78,7 +84,7 @@ class Manifest(Record):
     `item_seq`: the live changes of items up to this place of the log are in it.
     """
 
-    format: Annotated[int, Field(ge=1)] = FORMAT
+    format: Annotated[int, Field(ge=1)] = PLAIN_FORMAT
     generation: str
     created_at: datetime
     encoder: Encoder

@@ -1,36 +1,38 @@
 """Publishing: from a draft to the objects and the manifest of a generation."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from llmrec_ray.errors import InvalidInput
-from llmrec_ray.generation.buckets import BUCKETS, buckets_of
-from llmrec_ray.generation.draft import ITEMS, ChannelTable, Draft, checked
+from llmrec_ray.generation.buckets import BUCKETS
+from llmrec_ray.generation.draft import TOMBSTONES, Draft, checked
 from llmrec_ray.generation.leases import renew, writing
-from llmrec_ray.generation.manifest import Channel, Encoder, Manifest, ObjectRef, Segment
-from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
-from llmrec_ray.ports import ObjectStore
-from llmrec_ray.schemas import (
-    ITEM_ID,
-    ROW,
-    SOURCE,
-    TARGET,
+from llmrec_ray.generation.manifest import (
+    FORMAT,
+    PLAIN_FORMAT,
+    Channel,
+    Encoder,
+    Manifest,
+    ObjectRef,
+    Segment,
 )
-from llmrec_ray.storage.columns import coded, texts, vectors
+from llmrec_ray.generation.placement import Part, placed
+from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
+from llmrec_ray.generation.tables import Tables
+from llmrec_ray.ports import ObjectStore
+from llmrec_ray.schemas import ITEM_ID
+from llmrec_ray.storage.columns import texts, vectors
 from llmrec_ray.storage.tables import put_table
-from llmrec_ray.types import Float64s, Ints
+from llmrec_ray.types import Float64s
 
-ROWS_OF_A_SEGMENT = 65_536
-FEWEST_SEGMENTS = 8
 ID_BYTES = 6
 MEAN_DIGITS = 7
+ROWS_AT_ONCE = 8_192
 
 Progress = Callable[[int, int], None]
 """Called with the number of objects done and of all objects."""
@@ -41,9 +43,12 @@ def publish(
     draft: Draft,
     *,
     segments: int | None = None,
+    base: Manifest | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Store a generation and return its manifest; what is stored already is not sent again.
+
+    With a `base`, segments of that generation go on, and what changed since lies beside them.
 
     The manifest goes last, so an interrupted publish leaves nothing visible and is simply repeated.
     `Conflict` where a collection is deleting what it needs.
@@ -57,114 +62,34 @@ def publish(
     """
     draft = checked(draft)
     _check_segments(segments)
-    sliced = _Sliced.of(draft, segments)
-    refs: list[dict[str, ObjectRef]] = [{} for _ in range(sliced.segments)]
-    total = sliced.segments * (1 + len(draft.channels))
+    parts = placed(store, draft, base, segments)
+    refs: list[dict[str, ObjectRef]] = [{} for _ in parts]
+    tables = Tables(store, draft, texts(draft.items, ITEM_ID), parts, base)
+    total = tables.count()
     with writing(store) as lease:
-        for done, (number, name, table) in enumerate(sliced.objects(draft), start=1):
+        for done, (number, name, table) in enumerate(tables.objects(), start=1):
             renew(store, lease)
-            stored = put_table(store, OBJECTS, table)
-            lease.require(stored.key)
-            refs[number][name] = ObjectRef(key=stored.key, hash=stored.hash, bytes=stored.bytes)
+            refs[number][name] = ref = _stored(store, table)
+            lease.require(ref.key)
             if progress:
                 progress(done, total)
         renew(store, lease)
-        manifest = _manifest(draft, sliced.described(refs))
+        manifest = _manifest(draft, [_segment(*pair) for pair in zip(parts, refs, strict=True)])
         lease.require(manifest_key(manifest.generation))
         return _create(store, manifest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sliced:
-    """The rows of a draft by (bucket, item id), cut into segments of equal ranges of buckets.
-
-    `order` sorts the rows; segment i has the sorted rows bounds[i] … bounds[i + 1].
-    """
-
-    order: Ints
-    item_ids: list[str]
-    bounds: Ints
-
-    @classmethod
-    def of(cls, draft: Draft, segments: int | None) -> "_Sliced":
-        item_ids = texts(draft.items, ITEM_ID)
-        buckets = buckets_of(item_ids)
-        order = sorted(range(len(item_ids)), key=lambda row: (buckets[row], item_ids[row]))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
-        bounds = starts[:: BUCKETS // (segments or _enough(starts))]
-        return cls(np.array(order, np.int64), [item_ids[row] for row in order], bounds)
-
-    @property
-    def segments(self) -> int:
-        return len(self.bounds) - 1
-
-    def objects(self, draft: Draft) -> Iterator[tuple[int, str, pa.Table]]:
-        """Every object to store: the segment's number, the object's name, its table."""
-        yield from self._aligned(ITEMS, draft.items)
-        for channel in draft.channels:
-            if channel.kind == "neighbours":
-                yield from self._neighbours(channel)
-            else:
-                yield from self._aligned(channel.name, channel.table)
-
-    def described(self, refs: Sequence[dict[str, ObjectRef]]) -> tuple[Segment, ...]:
-        width = BUCKETS // self.segments
-        return tuple(
-            Segment(
-                first_bucket=number * width,
-                end_bucket=(number + 1) * width,
-                rows=int(self.bounds[number + 1] - self.bounds[number]),
-                objects=objects,
-            )
-            for number, objects in enumerate(refs)
-        )
-
-    def _aligned(self, name: str, table: pa.Table) -> Iterator[tuple[int, str, pa.Table]]:
-        for number, (start, end) in enumerate(pairwise(self.bounds)):
-            yield number, name, table.take(self.order[start:end])
-
-    def _neighbours(self, channel: ChannelTable) -> Iterator[tuple[int, str, pa.Table]]:
-        """The pairs by (segment of the target, source, row of the target)."""
-        table = channel.table
-        rows = self._rows_of_targets(channel)
-        names, codes = coded(table, SOURCE)
-        rank = np.argsort(sorted(range(len(names)), key=names.__getitem__))
-        owners = np.searchsorted(self.bounds, rows, side="right") - 1
-        order = np.lexsort((rows, rank[codes], owners))
-        order = order[np.count_nonzero(rows < 0) :]  # unknown targets sort before all segments
-        sorted_rows, sorted_codes = rows[order], codes[order]
-        if np.any((np.diff(sorted_rows) == 0) & (np.diff(sorted_codes) == 0)):
-            raise InvalidInput(
-                f"channel {channel.name!r}: a pair of neighbours occurs twice; add up its weights.",
-                channel=channel.name,
-            )
-        cuts = np.searchsorted(owners[order], np.arange(self.segments + 1))
-        for number, (start, end) in enumerate(pairwise(cuts)):
-            part = table.take(order[start:end])
-            local = (sorted_rows[start:end] - self.bounds[number]).astype(np.int32)
-            row: pa.Int32Array = pa.array(local, pa.int32())
-            yield number, channel.name, part.set_column(1, ROW, row)
-
-    def _rows_of_targets(self, channel: ChannelTable) -> Ints:
-        """The sorted row of each pair's target, int64 [pairs]; -1 where it is not an item."""
-        names, codes = coded(channel.table, TARGET)
-        place = {item_id: row for row, item_id in enumerate(self.item_ids)}
-        row_of = np.array([place.get(name, -1) for name in names], np.int64)
-        if names and np.all(row_of < 0):
-            raise InvalidInput(
-                f"channel {channel.name!r}: no neighbour is an item of the catalogue. Learn from"
-                " events whose item ids are those of the catalogue.",
-                channel=channel.name,
-            )
-        return row_of[codes]
+def _stored(store: ObjectStore, table: pa.Table | ObjectRef) -> ObjectRef:
+    if isinstance(table, ObjectRef):
+        return table
+    stored = put_table(store, OBJECTS, table)
+    return ObjectRef(key=stored.key, hash=stored.hash, bytes=stored.bytes)
 
 
-def _enough(starts: Ints) -> int:
-    """The fewest segments (a power of two) that keep each below the limit of rows."""
-    count = FEWEST_SEGMENTS
-    while count < BUCKETS and np.diff(starts[:: BUCKETS // count]).max() > ROWS_OF_A_SEGMENT:
-        count *= 2
-    return count
+def _segment(part: Part, objects: dict[str, ObjectRef]) -> Segment:
+    return Segment(
+        first_bucket=part.first_bucket, end_bucket=part.end_bucket, rows=part.live, objects=objects
+    )
 
 
 def _check_segments(segments: int | None) -> None:
@@ -174,9 +99,10 @@ def _check_segments(segments: int | None) -> None:
         )
 
 
-def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
+def _manifest(draft: Draft, segments: Sequence[Segment]) -> Manifest:
     trained = draft.trained_until
     unnamed = Manifest(
+        format=FORMAT if any(TOMBSTONES in each.objects for each in segments) else PLAIN_FORMAT,
         generation="",
         created_at=datetime.now(UTC),
         encoder=Encoder(name=draft.encoder.name, hash=draft.encoder.hash, dim=draft.encoder.dim),
@@ -187,7 +113,7 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
             Channel(name=each.name, kind=each.kind, dim=each.dim) for each in draft.channels
         ),
         text_mean=draft.text_mean or _text_mean(draft),
-        segments=segments,
+        segments=tuple(segments),
         items=draft.items.num_rows,
         events=draft.events,
         trained_until=trained.astimezone(UTC) if trained else None,
@@ -201,7 +127,10 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
 def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
-    mean: Float64s = vectors(text.table).astype(np.float64).mean(axis=0)
+    found = vectors(text.table)
+    starts = range(0, len(found), ROWS_AT_ONCE)  # in float64 all at once is twice the matrix
+    sums = [found[at : at + ROWS_AT_ONCE].astype(np.float64).sum(axis=0) for at in starts]
+    mean: Float64s = np.sum(sums, axis=0) / len(found)
     return tuple(round(float(value), MEAN_DIGITS) for value in mean)
 
 

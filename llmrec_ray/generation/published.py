@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from llmrec_ray.errors import Corrupt, GenerationNotFound, NotFound
 from llmrec_ray.generation.buckets import BUCKETS
-from llmrec_ray.generation.manifest import FORMAT, Manifest, ObjectRef
+from llmrec_ray.generation.manifest import FORMAT, PLAIN_FORMAT, Manifest, ObjectRef
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.storage.tables import check_object, get_table
 
@@ -52,6 +52,8 @@ def load_manifest(store: ObjectStore, generation: str) -> Manifest:
         raise _unreadable(key, f"it is the manifest of {manifest.generation}")
     if (bucket := _left_out(manifest)) is not None:
         raise _unreadable(key, f"no segment has bucket {bucket}")
+    if (rows := sum(segment.rows for segment in manifest.segments)) != manifest.items:
+        raise _unreadable(key, f"its segments have {rows} items instead of {manifest.items}")
     return manifest
 
 
@@ -100,10 +102,10 @@ def _check_format(data: bytes, key: str) -> None:
             key=key,
             format=stated,
         )
-    if isinstance(stated, int) and stated < FORMAT:
+    if isinstance(stated, int) and stated < PLAIN_FORMAT:
         raise Corrupt(
-            f"{key} has format {stated}, of an earlier release, and this one reads format {FORMAT}."
-            " Publish the catalogue again.",
+            f"{key} has format {stated}, of an earlier release, and this one reads formats from"
+            f" {PLAIN_FORMAT}. Publish the catalogue again.",
             key=key,
             format=stated,
         )

@@ -58,6 +58,12 @@ def test_items_and_text_vectors_are_those_of_the_live_generation(now: Live) -> N
     assert not verify(now.objects, made.generation)
 
 
+def test_the_passage_and_the_place_in_the_item_log_stay(now: Live) -> None:
+    live = now.manifest.model_copy(update={"passage": "{title}!", "item_seq": 7})
+    draft = Trainer(now.objects, live, QUICK, history=500).train(now.events)
+    assert (draft.passage, draft.item_seq) == ("{title}!", 7)
+
+
 def test_a_worse_candidate_is_refused_and_leaves_nothing(now: Live) -> None:
     with pytest.raises(WorseGeneration, match=r"difference -0\.\d+.*--force"):
         trained(now, DEAF)

@@ -234,14 +234,15 @@ def test_another_number_of_shards_moves_no_data_and_changes_no_answer(
     assert disk.stats("") == stored
 
 
-def test_a_manifest_whose_segments_overlap_leaves_nothing_out(
+def test_a_manifest_whose_segments_hold_an_item_twice_is_refused(
     disk: FullDisk, folder: Path, good: Manifest
 ) -> None:
     def twice(stored: dict) -> dict:
         return stored | {"segments": [*stored["segments"], stored["segments"][2]]}
 
     rewritten(twice)(folder / manifest_key(good.generation))
-    assert len(load_manifest(disk, good.generation).segments) == 5
+    with pytest.raises(Corrupt, match=r"segments have \d+ items instead of 12"):
+        load_manifest(disk, good.generation)
 
 
 def test_activations_that_come_faster_than_shards_load_lose_no_answer(

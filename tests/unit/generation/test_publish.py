@@ -13,7 +13,7 @@ import pytest
 from llmrec_ray.errors import Corrupt, GenerationNotFound, InvalidInput, StoreUnavailable
 from llmrec_ray.generation.buckets import bucket_of
 from llmrec_ray.generation.draft import ChannelTable, Draft
-from llmrec_ray.generation.manifest import FORMAT, Manifest
+from llmrec_ray.generation.manifest import FORMAT, PLAIN_FORMAT, Manifest
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import (
     list_generations,
@@ -127,7 +127,7 @@ def test_the_number_of_segments_can_be_chosen(store: FolderStore) -> None:
 def test_a_large_catalogue_is_cut_finer(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmrec_ray.generation.publish.ROWS_OF_A_SEGMENT", 10)
+    monkeypatch.setattr("llmrec_ray.generation.placement.ROWS_OF_A_SEGMENT", 10)
     segments = publish(store, draft(200)).segments
     assert len(segments) in {32, 64, 128}
     assert max(segment.rows for segment in segments) <= 10
@@ -136,7 +136,7 @@ def test_a_large_catalogue_is_cut_finer(
 def test_the_manifest_says_what_the_generation_was_made_of(store: FolderStore) -> None:
     made = draft()
     manifest = publish(store, made)
-    assert (manifest.items, manifest.events, manifest.format) == (40, 120, FORMAT)
+    assert (manifest.items, manifest.events, manifest.format) == (40, 120, PLAIN_FORMAT)
     assert manifest.weights == made.weights
     assert manifest.mix == made.mix
     assert manifest.fields == made.fields
@@ -319,8 +319,8 @@ def test_a_manifest_that_cannot_be_read_is_named(
 def test_an_older_format_asks_for_another_publish(store: FolderStore, folder: Path) -> None:
     made = publish(store, draft())
     path = folder / "generations" / made.generation / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": FORMAT - 1}))
-    with pytest.raises(Corrupt, match=rf"format {FORMAT - 1}.*Publish the catalogue again"):
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": PLAIN_FORMAT - 1}))
+    with pytest.raises(Corrupt, match=rf"format {PLAIN_FORMAT - 1}.*Publish the catalogue again"):
         load_manifest(store, made.generation)
 
 
