@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from llmrec_ray.errors import InvalidInput
 from llmrec_ray.generation.buckets import BUCKETS, buckets_of
@@ -18,12 +20,13 @@ from llmrec_ray.generation.manifest import Channel, Encoder, Manifest, ObjectRef
 from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import (
+    BUCKET,
     ITEM_ID,
     ROW,
     SOURCE,
     TARGET,
 )
-from llmrec_ray.storage.columns import coded, texts, vectors
+from llmrec_ray.storage.columns import dictionary, each_text, vectors, whole
 from llmrec_ray.storage.tables import put_table
 from llmrec_ray.types import Float64s, Ints
 
@@ -78,21 +81,24 @@ def publish(
 class _Sliced:
     """The rows of a draft by (bucket, item id), cut into segments of equal ranges of buckets.
 
-    `order` sorts the rows; segment i has the sorted rows bounds[i] … bounds[i + 1].
+    `order` sorts the rows; segment i has the sorted rows bounds[i] … bounds[i + 1]. Arrow sorts
+    texts by their UTF-8 bytes, which is the order of Python's.
     """
 
     order: Ints
-    item_ids: list[str]
+    item_ids: pa.StringArray
     bounds: Ints
 
     @classmethod
     def of(cls, draft: Draft, segments: int | None) -> "_Sliced":
-        item_ids = texts(draft.items, ITEM_ID)
-        buckets = buckets_of(item_ids)
-        order = sorted(range(len(item_ids)), key=lambda row: (buckets[row], item_ids[row]))
+        item_ids = draft.items.column(ITEM_ID)
+        buckets = buckets_of(each_text(item_ids))
+        keys = pa.table({BUCKET: buckets.astype(np.int16), ITEM_ID: item_ids})
+        by = [(BUCKET, "ascending"), (ITEM_ID, "ascending")]
+        order = np.asarray(pc.sort_indices(keys, sort_keys=by), np.int64)
         starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
         bounds = starts[:: BUCKETS // (segments or _enough(starts))]
-        return cls(np.array(order, np.int64), [item_ids[row] for row in order], bounds)
+        return cls(order, cast(pa.StringArray, whole(keys.take(order), ITEM_ID)), bounds)
 
     @property
     def segments(self) -> int:
@@ -127,8 +133,8 @@ class _Sliced:
         """The pairs by (segment of the target, source, row of the target)."""
         table = channel.table
         rows = self._rows_of_targets(channel)
-        names, codes = coded(table, SOURCE)
-        rank = np.argsort(sorted(range(len(names)), key=names.__getitem__))
+        names, codes = dictionary(table, SOURCE)
+        rank = np.argsort(np.asarray(pc.array_sort_indices(names), np.int64))
         owners = np.searchsorted(self.bounds, rows, side="right") - 1
         order = np.lexsort((rows, rank[codes], owners))
         order = order[np.count_nonzero(rows < 0) :]  # unknown targets sort before all segments
@@ -147,10 +153,10 @@ class _Sliced:
 
     def _rows_of_targets(self, channel: ChannelTable) -> Ints:
         """The sorted row of each pair's target, int64 [pairs]; -1 where it is not an item."""
-        names, codes = coded(channel.table, TARGET)
-        place = {item_id: row for row, item_id in enumerate(self.item_ids)}
-        row_of = np.array([place.get(name, -1) for name in names], np.int64)
-        if names and np.all(row_of < 0):
+        names, codes = dictionary(channel.table, TARGET)
+        found = pc.index_in(names, value_set=self.item_ids)
+        row_of = np.asarray(found.fill_null(-1), np.int64)
+        if len(names) and np.all(row_of < 0):
             raise InvalidInput(
                 f"channel {channel.name!r}: no neighbour is an item of the catalogue. Learn from"
                 " events whose item ids are those of the catalogue.",
@@ -201,7 +207,7 @@ def _manifest(draft: Draft, segments: tuple[Segment, ...]) -> Manifest:
 def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
-    mean: Float64s = vectors(text.table).astype(np.float64).mean(axis=0)
+    mean: Float64s = vectors(text.table).mean(axis=0, dtype=np.float64)
     return tuple(round(float(value), MEAN_DIGITS) for value in mean)
 
 
