@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ import numpy as np
 from benchmarks.search_data import MIX, TASTE, corpus, draft_of
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import load_manifest
+from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.search.exact import text_addend
 from llmrec_ray.search.merge import merge
 from llmrec_ray.shard import Shard
@@ -39,11 +41,14 @@ def alone(step: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
         return pool.submit(step, *arguments, **options).result()
 
 
-def published(folder: Path, items: int, queries: int, model: str) -> dict[str, Any]:
+def published(
+    folder: Path, items: int, queries: int, model: str, encoder: EncoderInfo | None = None
+) -> dict[str, Any]:
     """Make a catalogue and publish it; queries are left beside it for the other steps."""
     made = corpus(items, queries, model)
     np.savez(folder / "asked.npz", text=made.asked, histories=made.histories)
     draft = draft_of(made)
+    draft = replace(draft, encoder=encoder or draft.encoder)
     size = draft.items.nbytes + sum(channel.table.nbytes for channel in draft.channels)
     del made
     with _peak() as peak:
@@ -60,9 +65,16 @@ def published(folder: Path, items: int, queries: int, model: str) -> dict[str, A
 
 
 def served(
-    folder: Path, generation: str, shards: int, index: IndexKind = "auto"
+    folder: Path,
+    generation: str,
+    shards: int,
+    *,
+    index: IndexKind = "auto",
+    most: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, Answers]]:
     """Prepare that many shards and ask them, one client; figures, and the answers of each kind.
+
+    `most` queries of a kind are asked, or all.
 
     The shards of a query are asked one after the other here; on nodes of their own they answer at
     once, so a query takes what its slowest shard takes: `slowest`.
@@ -79,21 +91,15 @@ def served(
         for shard in group:
             shard.prepare(manifest)
         prepare_s = time.perf_counter() - since
-    asked = _asked(folder, group, generation)
     answers: dict[str, Answers] = {}
     times: dict[str, dict[str, float]] = {}
-    for kind, queries in asked.items():
-        spent, found = _timed(group, generation, queries)
+    for kind, queries in _asked(folder, group, generation).items():
+        spent, found = _timed(group, generation, queries[:most])
         answers[kind] = [[(one.item_id, one.score) for one in each] for each in found]
-        times[kind] = {
-            "p50_ms": float(np.percentile(spent.sum(axis=1), 50)) * 1000,
-            "p99_ms": float(np.percentile(spent.sum(axis=1), 99)) * 1000,
-            "slowest_p50_ms": float(np.percentile(spent.max(axis=1), 50)) * 1000,
-            "slowest_p99_ms": float(np.percentile(spent.max(axis=1), 99)) * 1000,
-        }
+        times[kind] = _percentiles(spent)
     items = sum(shard.sizes[generation] for shard in group)
     resident = _resident("RssAnon")
-    figures = {
+    return {
         "shards": shards,
         "prepare_s": prepare_s,
         "prepare_s_per_100k": prepare_s / items * 100_000,
@@ -101,8 +107,7 @@ def served(
         "resident_gib": resident / 2**30,
         "peak_gib": peak[0] / 2**30,
         "times": times,
-    }
-    return figures, answers
+    }, answers
 
 
 def scanned(folder: Path, generation: str) -> dict[str, float]:
@@ -165,6 +170,15 @@ def _timed(
             spent[place, number] = time.perf_counter() - since
         found.append(tuple(merge(lists, TEN)))
     return spent, found
+
+
+def _percentiles(spent: np.ndarray) -> dict[str, float]:
+    """Milliseconds of seconds [queries, shards]: all shards in turn, and the slowest alone."""
+    return {
+        f"{name}p{percent}_ms": float(np.percentile(seconds, percent)) * 1000
+        for name, seconds in (("", spent.sum(axis=1)), ("slowest_", spent.max(axis=1)))
+        for percent in (50, 99)
+    }
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A stored segment and a shard's buckets in; its tables cut to those buckets, as they are asked for.
+"""A stored segment and a shard's buckets in; its tables cut to those buckets, when asked for.
 
 A table is read anew each time, so that a shard holds one at a time, and reads none that it has.
 """

@@ -61,13 +61,14 @@ class Hashed:
         self._slots = 1 << (len(texts) - 1).bit_length() if len(texts) else 1
         slots = np.fromiter(map(self._slot, texts), np.int32, len(texts))
         counts = np.bincount(slots, minlength=self._slots)
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        self._places = np.argsort(slots, kind="stable").astype(np.int32)
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        self._starts = starts.data  # a view reads one number faster than numpy does
+        self._places = np.argsort(slots, kind="stable").astype(np.int32).data
 
     def get(self, text: str, /) -> int | None:
         slot = self._slot(text)
-        span = slice(self._starts[slot], self._starts[slot + 1])
-        for place in self._places[span].tolist():
+        for at in range(self._starts[slot], self._starts[slot + 1]):
+            place = self._places[at]
             if self._texts[place] == text:
                 return place
         return None
