@@ -10,7 +10,6 @@ from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from llmrec_ray.errors import InvalidInput
 from llmrec_ray.generation.buckets import BUCKETS, buckets_of
@@ -20,13 +19,20 @@ from llmrec_ray.generation.manifest import Channel, Encoder, Manifest, ObjectRef
 from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import (
-    BUCKET,
     ITEM_ID,
     ROW,
     SOURCE,
     TARGET,
 )
-from llmrec_ray.storage.columns import dictionary, each_text, vectors, whole
+from llmrec_ray.storage.columns import (
+    dictionary,
+    each_text,
+    order_of,
+    places_in,
+    ranks,
+    vectors,
+    whole,
+)
 from llmrec_ray.storage.tables import put_table
 from llmrec_ray.types import Float64s, Ints
 
@@ -81,8 +87,7 @@ def publish(
 class _Sliced:
     """The rows of a draft by (bucket, item id), cut into segments of equal ranges of buckets.
 
-    `order` sorts the rows; segment i has the sorted rows bounds[i] … bounds[i + 1]. Arrow sorts
-    texts by their UTF-8 bytes, which is the order of Python's.
+    `order` sorts the rows; segment i has the sorted rows bounds[i] … bounds[i + 1].
     """
 
     order: Ints
@@ -93,12 +98,14 @@ class _Sliced:
     def of(cls, draft: Draft, segments: int | None) -> "_Sliced":
         item_ids = draft.items.column(ITEM_ID)
         buckets = buckets_of(each_text(item_ids))
-        keys = pa.table({BUCKET: buckets.astype(np.int16), ITEM_ID: item_ids})
-        by = [(BUCKET, "ascending"), (ITEM_ID, "ascending")]
-        order = np.asarray(pc.sort_indices(keys, sort_keys=by), np.int64)
+        order = order_of(buckets, item_ids)
         starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
         bounds = starts[:: BUCKETS // (segments or _enough(starts))]
-        return cls(order, cast(pa.StringArray, whole(keys.take(order), ITEM_ID)), bounds)
+        return cls(
+            order,
+            cast(pa.StringArray, whole(draft.items.select([ITEM_ID]).take(order), ITEM_ID)),
+            bounds,
+        )
 
     @property
     def segments(self) -> int:
@@ -134,7 +141,7 @@ class _Sliced:
         table = channel.table
         rows = self._rows_of_targets(channel)
         names, codes = dictionary(table, SOURCE)
-        rank = np.argsort(np.asarray(pc.array_sort_indices(names), np.int64))
+        rank = ranks(names)
         owners = np.searchsorted(self.bounds, rows, side="right") - 1
         order = np.lexsort((rows, rank[codes], owners))
         order = order[np.count_nonzero(rows < 0) :]  # unknown targets sort before all segments
@@ -154,8 +161,7 @@ class _Sliced:
     def _rows_of_targets(self, channel: ChannelTable) -> Ints:
         """The sorted row of each pair's target, int64 [pairs]; -1 where it is not an item."""
         names, codes = dictionary(channel.table, TARGET)
-        found = pc.index_in(names, value_set=self.item_ids)
-        row_of = np.asarray(found.fill_null(-1), np.int64)
+        row_of = places_in(names, self.item_ids)
         if len(names) and np.all(row_of < 0):
             raise InvalidInput(
                 f"channel {channel.name!r}: no neighbour is an item of the catalogue. Learn from"

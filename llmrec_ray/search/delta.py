@@ -52,7 +52,8 @@ def _fits(change: ItemChange, base: Rows, encoder: str) -> bool:
 
 def _live_rows(base: Rows, changes: Sequence[ItemChange]) -> Rows:
     ids = tuple(change.item_id for change in changes)
-    learned = np.array([base.row_of.get(item_id, -1) for item_id in ids], np.int64)
+    places = [base.row_of.get(item_id) for item_id in ids]
+    learned = np.array([-1 if row is None else row for row in places], np.int64)
     text = np.frombuffer(b"".join(change.vector for change in changes), np.float32)
     text = text.reshape(len(ids), base.text.shape[1])
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))

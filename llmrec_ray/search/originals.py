@@ -9,11 +9,11 @@ that starts beside another neither reads the object store for them nor writes.
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -79,7 +79,7 @@ class Originals:
         return self._folder / f"{self._prefix}{name}.{ending}"
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[BinaryIO]:
+    def _writing(self, path: Path) -> Generator[BufferedWriter]:
         """All or nothing: a replica that starts meanwhile sees the whole file or none."""
         partial: Path | None = None
         try:

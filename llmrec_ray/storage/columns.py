@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from llmrec_ray.schemas import VECTOR
@@ -19,7 +20,9 @@ AT_ONCE = 65_536
 def whole(table: pa.Table, name: str) -> "pa.Array[Any]":
     """A column as one array; Arrow would copy a single chunk as well, mapped or not."""
     column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return cast("pa.Array[Any]", column.combine_chunks())
 
 
 def texts(table: pa.Table, name: str) -> list[str]:
@@ -51,8 +54,28 @@ def coded(table: pa.Table, name: str) -> tuple[list[str], Ints]:
 
 def dictionary(table: pa.Table, name: str) -> tuple[pa.StringArray, NDArray[np.int32]]:
     """The different texts of a column as one, and for each row the place of its text, int32."""
-    column = cast("pa.DictionaryArray[Any]", whole(table, name).dictionary_encode())
+    column = cast("pa.DictionaryArray[Any, Any]", whole(table, name).dictionary_encode())
     return cast(pa.StringArray, column.dictionary), np.asarray(column.indices, np.int32)
+
+
+def order_of(groups: Ints, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> Ints:
+    """The rows sorted by group, then by text, as Python compares texts: by their code points.
+
+    Arrow compares UTF-8 bytes, whose order is the same.
+    """
+    table = pa.table([pa.array(groups, pa.int32()), column], names=["group", "text"])
+    order = pc.sort_indices(table, sort_keys=[("group", "ascending"), ("text", "ascending")])
+    return np.asarray(order, np.int64)
+
+
+def ranks(names: pa.StringArray) -> Ints:
+    """The place of each text among all of them, sorted."""
+    return np.argsort(np.asarray(pc.array_sort_indices(names), np.int64))
+
+
+def places_in(names: pa.StringArray, among: pa.StringArray) -> Ints:
+    """Where each text is among some different ones, -1 where it is not."""
+    return np.asarray(pc.index_in(names, value_set=among).fill_null(-1), np.int64)
 
 
 def vectors_column(vectors: Float32s) -> "pa.Array[Any]":
