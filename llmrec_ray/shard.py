@@ -26,9 +26,11 @@ from llmrec_ray.search import exact
 from llmrec_ray.search.delta import Delta, delta_of
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.index import Index, make_index
+from llmrec_ray.search.keeping import Keeping
 from llmrec_ray.search.merge import merge
 from llmrec_ray.search.originals import Mapping, Originals
-from llmrec_ray.search.segment import MATRICES, TABLES, Keeping, Rows, rows_of
+from llmrec_ray.search.segment import MATRICES, TABLES, Rows, rows_of
+from llmrec_ray.storage.spare import give_back
 from llmrec_ray.types import (
     Bools,
     Candidate,
@@ -142,6 +144,7 @@ class Shard:
                 kept = list(self._loaded)
         if self._originals is not None:
             self._originals.forget([f"{name}-{part}" for name in kept for part in PARTS])
+        give_back()
 
     def catch_up(self) -> None:
         """Apply what the item log has by now; after an error it keeps what it had."""

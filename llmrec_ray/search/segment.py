@@ -1,6 +1,6 @@
 """Stored tables of segments in, the rows that one shard owns out: what a scorer reads."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, cast
@@ -20,6 +20,7 @@ from llmrec_ray.schemas import (
     TITLE,
     WEIGHT,
 )
+from llmrec_ray.search.keeping import InMemory, Keeping
 from llmrec_ray.search.places import Column, Hashed, Places, Texts
 from llmrec_ray.storage.columns import dictionary, numbers, vectors, whole
 from llmrec_ray.storage.links import links_of
@@ -147,36 +148,6 @@ class Rows:
                 field = name.removeprefix(FIELD_PREFIX)
                 fields[field] = tuple(cast(list[str], value)) if isinstance(value, list) else value
         return Item(values[ITEM_ID], values[TITLE], fields)
-
-
-class Keeping(Protocol):
-    """Where a shard's rows lie: in memory, or in files that are mapped.
-
-    What is kept already is not made again.
-    """
-
-    def matrix(self, name: str, count: int, parts: Iterable[Float32s]) -> Float32s:
-        """The parts, one below the other: `count` rows in all."""
-        ...
-
-    def table(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
-        """What `make` returns, in one chunk."""
-        ...
-
-
-class InMemory:
-    """Keeps everything in memory."""
-
-    def matrix(self, name: str, count: int, parts: Iterable[Float32s]) -> Float32s:  # noqa: ARG002
-        joined, end = np.zeros((count, 0), np.float32), 0
-        for part in parts:
-            if not end:
-                joined = np.empty((count, part.shape[1]), np.float32)
-            joined[end : (end := end + len(part))] = part
-        return joined
-
-    def table(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:  # noqa: ARG002
-        return make()
 
 
 def rows_of(segments: Sequence[Stored], mean: Float64s, keep: Keeping | None = None) -> Rows:

@@ -21,8 +21,8 @@ def whole(table: pa.Table, name: str) -> "pa.Array[Any]":
     """A column as one array; Arrow would copy a single chunk as well, mapped or not."""
     column = table.column(name)
     if column.num_chunks == 1:
-        return column.chunk(0)
-    return cast("pa.Array[Any]", column.combine_chunks())
+        return cast("pa.Array[Any]", column.chunk(0))
+    return column.combine_chunks()
 
 
 def texts(table: pa.Table, name: str) -> list[str]:
