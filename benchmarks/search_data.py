@@ -31,6 +31,7 @@ NEIGHBOURS = 8
 HISTORY = 20
 MIX = Mix(neighbours=1.0, taste=1.0, text=0.1, prior=0.3, prior_fade=2.0, query=6.0)
 MIXED = 4_096  # films that mixtures begin with
+DRAWN = 16_384  # rows at once
 PERCENTS = (1, 10, 50)
 SEED = 5
 
@@ -130,16 +131,19 @@ def _films(model: str) -> Float32s:
 
 def _text(films: Float32s, items: int, random: np.random.Generator) -> Float32s:
     """The films, then mixtures of a film, one of its 20 nearest and noise, float32 [items, dim]."""
-    made = [films[:items]]
+    made = np.empty((items, films.shape[1]), np.float32)
+    done = len(films[:items])
+    made[:done] = films[:items]
     bases = films[:MIXED]
-    near = np.argpartition(-(bases @ films.T), 20, axis=1)[:, :20]
-    while (missing := items - sum(map(len, made))) > 0:
-        picked = random.integers(0, len(bases), min(missing, 16_384))
+    near = np.argpartition(-(bases @ films.T), 20, axis=1)[:, :20].copy()
+    while done < items:
+        picked = random.integers(0, len(bases), min(items - done, DRAWN))
         other = films[near[picked, random.integers(0, 20, len(picked))]]
         share = random.random((len(picked), 1))
         noise = 0.3 * random.normal(size=other.shape) / np.sqrt(films.shape[1])
-        made.append(_unit(share * bases[picked] + (1 - share) * other + noise))
-    return np.concatenate(made)
+        mixed = _unit(share * bases[picked] + (1 - share) * other + noise)
+        made[done : (done := done + len(mixed))] = mixed
+    return made
 
 
 def _tastes(text: Float32s, norms: np.ndarray, random: np.random.Generator) -> list[Float32s]:
@@ -149,9 +153,16 @@ def _tastes(text: Float32s, norms: np.ndarray, random: np.random.Generator) -> l
     rotation = np.linalg.qr(random.normal(size=(TASTE, TASTE)))[0]
     made: list[Float32s] = []
     for spread in (0.3, 0.0):
-        drawn = _unit((text @ through + random.normal(size=(len(text), TASTE))) * spectrum)
+        drawn = np.empty((len(text), TASTE), np.float32)
+        for start in range(0, len(text), DRAWN):
+            part = text[start : start + DRAWN] @ through
+            part += random.normal(size=part.shape)
+            drawn[start : start + DRAWN] = _unit(part * spectrum)
         lengths = norms * np.exp(spread * random.normal(size=len(text)))
-        made.append((drawn * lengths[:, None] @ rotation).astype(np.float32))
+        for start in range(0, len(text), DRAWN):
+            part = drawn[start : start + DRAWN]
+            part[:] = part * lengths[start : start + DRAWN, None] @ rotation
+        made.append(drawn)
     return made
 
 

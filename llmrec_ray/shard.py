@@ -14,24 +14,24 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmrec_ray.errors import EventStoreUnavailable, GenerationMissing
-from llmrec_ray.generation.buckets import bucket_of, buckets_of, shard_buckets
+from llmrec_ray.generation.buckets import bucket_of, shard_buckets
 from llmrec_ray.generation.held import Held
-from llmrec_ray.generation.live_rows import alive, dead_rows
 from llmrec_ray.generation.manifest import Manifest, Segment
-from llmrec_ray.generation.published import read_object
+from llmrec_ray.generation.owned import OwnedSegment
 from llmrec_ray.item_log import ItemLog, read_since
 from llmrec_ray.ports import ObjectStore
-from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.search import exact
 from llmrec_ray.search.delta import Delta, delta_of, extended
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.index import Index, make_index
+from llmrec_ray.search.keeping import Keeping
 from llmrec_ray.search.merge import merge
-from llmrec_ray.search.originals import Originals
-from llmrec_ray.search.segment import MATRICES, Joining, Rows, Tables, in_memory, rows_of
-from llmrec_ray.storage.columns import texts
+from llmrec_ray.search.originals import Mapping, Originals
+from llmrec_ray.search.segment import MATRICES, TABLES, Rows, rows_of
+from llmrec_ray.storage.spare import give_back
 from llmrec_ray.types import (
     Bools,
     Candidate,
@@ -47,14 +47,18 @@ from llmrec_ray.types import (
     WeightedEvent,
 )
 
+Bits = NDArray[np.uint8]
+
 MASKS = 64
+PARTS = (*MATRICES, *TABLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """One generation as this shard holds it, and what changed since by the item log.
 
-    `encoder` is the hash of what made its vectors; `masks` remembers the newest filters.
+    `encoder` is the hash of what made its vectors; `masks` remembers the newest filters, a bit a
+    row.
     """
 
     rows: Rows
@@ -62,7 +66,7 @@ class Loaded:
     encoder: str
     delta: Delta
     index: Index | None = None
-    masks: OrderedDict[Filter, Bools] = field(default_factory=OrderedDict[Filter, Bools])
+    masks: OrderedDict[Filter, Bits] = field(default_factory=OrderedDict[Filter, Bits])
 
 
 class Shard:
@@ -80,7 +84,8 @@ class Shard:
     ) -> None:
         """Without a `log` it answers from generations alone.
 
-        Vectors are mapped from files in the folder `originals`; without it, held in memory.
+        Vectors, items and neighbours are mapped from files in the folder `originals`; without it,
+        held in memory.
         """
         self._store = store
         self._log = log
@@ -120,8 +125,12 @@ class Shard:
         """
         if self._loaded.wanted(manifest.generation):
             return
-        tables = [self._tables(segment) for segment in manifest.segments if self._overlaps(segment)]
-        rows = rows_of(tables, np.array(manifest.text_mean), self._joining(manifest))
+        owned = [
+            OwnedSegment(self._store, segment, self._buckets)
+            for segment in manifest.segments
+            if self._overlaps(segment)
+        ]
+        rows = rows_of(owned, np.array(manifest.text_mean), self._keeping(manifest))
         encoder = manifest.encoder.hash
         delta = delta_of(rows, {}, manifest.item_seq, encoder)
         loaded = Loaded(rows, manifest.mix, encoder, delta, make_index(rows, self._index))
@@ -132,7 +141,8 @@ class Shard:
             self._loaded.put(manifest.generation, loaded)
             kept = self.held
         if self._originals is not None:
-            self._originals.forget([f"{name}-{part}" for name in kept for part in MATRICES])
+            self._originals.forget([f"{name}-{part}" for name in kept for part in PARTS])
+        give_back()
 
     def catch_up(self) -> None:
         """Apply what the item log has by now; after an error it keeps what it had."""
@@ -222,38 +232,18 @@ class Shard:
             )
         return loaded
 
-    def _joining(self, manifest: Manifest) -> Joining:
-        """A generation's id is a hash of its content, and so names its matrices."""
-        originals = self._originals
-        if originals is None:
-            return in_memory
-        return lambda name, parts: originals.mapped(f"{manifest.generation}-{name}", parts)
+    def _keeping(self, manifest: Manifest) -> Keeping | None:
+        """A generation's id is a hash of its content, and so names its files."""
+        return self._originals and Mapping(self._originals, manifest.generation)
 
     def _overlaps(self, segment: Segment) -> bool:
         owned = self._buckets
         return segment.first_bucket < owned.stop and owned.start < segment.end_bucket
 
-    def _tables(self, segment: Segment) -> Tables:
-        """A segment's tables, without what is gone or lies in the buckets of another shard."""
-        read = {name: read_object(self._store, ref) for name, ref in segment.objects.items()}
-        tables = Tables(
-            read["items"],
-            read["text"],
-            read["popularity"],
-            read["neighbours"],
-            read.get("taste"),
-        )
-        owned = self._buckets
-        kept = alive(tables.items.num_rows, dead_rows(self._store, segment))
-        if segment.first_bucket < owned.start or owned.stop < segment.end_bucket:
-            buckets = buckets_of(texts(tables.items, ITEM_ID))
-            kept &= (buckets >= owned.start) & (buckets < owned.stop)
-        return tables if kept.all() else tables.cut(kept)
-
     def _allowed(self, held: Loaded, scope: Scope) -> Bools:
         allowed = np.ones(len(held.rows), dtype=np.bool_)
         if scope.filter is not None:
-            allowed = self._mask(held, scope.filter).copy()
+            allowed = self._mask(held, scope.filter)
         excluded = [row for i in scope.exclude if (row := held.rows.row_of.get(i)) is not None]
         allowed[excluded] = False
         allowed[held.delta.hidden] = False
@@ -263,10 +253,11 @@ class Shard:
         with self._lock:
             if (known := held.masks.get(condition)) is not None:
                 held.masks.move_to_end(condition)
-                return known
+        if known is not None:
+            return np.unpackbits(known, count=len(held.rows)).view(np.bool_)
         made = mask(condition, held.rows.items)
         with self._lock:
-            held.masks[condition] = made
+            held.masks[condition] = np.packbits(made)
             while len(held.masks) > MASKS:
                 held.masks.popitem(last=False)
         return made

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.placement import FEWEST_SEGMENTS, sliced
 from llmrec_ray.ports import EncoderInfo, ObjectStore
 from llmrec_ray.schemas import ITEM_ID
-from llmrec_ray.storage.columns import texts, vectors
+from llmrec_ray.storage.columns import places_in, vectors, whole
 from llmrec_ray.storage.same_rows import same_rows
 from llmrec_ray.types import Bools, Float32s, Ints
 
@@ -87,7 +88,7 @@ def text_vectors(
             made[rows] = known
             missing[rows] = False
     wanted = np.flatnonzero(missing)
-    ids = texts(items, ITEM_ID)
+    ids = cast(pa.StringArray, whole(items, ITEM_ID))
     parts: list[_Part] = []
     for each in sliced(ids, wanted, fewest=FEWEST_SEGMENTS if base is None else 1):
         part = _part(items, template, encoding.encoder.hash, each.rows)
@@ -103,7 +104,7 @@ def text_vectors(
     done = 0
     open_ = _Open(store, parts, made)
     for rows, vectors_ in encoding.pool(encoding.embed, _chunks(items, template, parts)):
-        _check(vectors_, encoding.encoder, [ids[int(row)] for row in rows])
+        _check(vectors_, encoding.encoder, [ids[int(row)].as_py() for row in rows])
         made[rows] = vectors_
         open_.arrived(rows)
         done += len(rows)
@@ -153,8 +154,7 @@ def _unchanged(
         known = vectors(read_live(store, segment, text))
     except Corrupt:
         return nothing  # as if it had never been published
-    row_of = {item_id: row for row, item_id in enumerate(texts(items, ITEM_ID))}
-    rows = np.array([row_of.get(item_id, -1) for item_id in texts(before, ITEM_ID)], np.int64)
+    rows = places_in(*(cast(pa.StringArray, whole(each, ITEM_ID)) for each in (before, items)))
     here = np.flatnonzero(rows >= 0)
     old, new = before.take(here), items.take(rows[here])
     alike: Bools = np.zeros(len(here), np.bool_)

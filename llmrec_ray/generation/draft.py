@@ -1,7 +1,6 @@
 """A generation before it is published: its tables and facts, and the checks that it must pass."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,7 +24,7 @@ from llmrec_ray.schemas import (
     taste_schema,
     vectors_schema,
 )
-from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_dim
+from llmrec_ray.storage.columns import dictionary, numbers, texts, vectors, vectors_dim
 from llmrec_ray.types import EventWeights, Mix
 
 ITEMS = "items"
@@ -132,14 +131,16 @@ def _checked_items(draft: Draft) -> pa.Table:
     for name in (ITEM_ID, TITLE):
         if items.column(name).null_count:
             raise InvalidInput(f"items: {name} is missing in some rows.", field=name)
-    counts = Counter(texts(items, ITEM_ID))
-    if repeated := [item_id for item_id, count in counts.items() if count > 1]:
+    names, codes = dictionary(items, ITEM_ID)
+    repeated = np.flatnonzero(np.bincount(codes) > 1)
+    if len(repeated):
         raise InvalidInput(
-            f"items: {len(repeated)} ids occur more than once, {repeated[0]!r} for one."
+            f"items: {len(repeated)} ids occur more than once,"
+            f" {names[int(repeated[0])].as_py()!r} for one."
             " Clean the catalogue first.",
             field=ITEM_ID,
         )
-    if "" in counts:
+    if names.index("").as_py() >= 0:
         raise InvalidInput("items: an item id is empty.", field=ITEM_ID)
     return items
 

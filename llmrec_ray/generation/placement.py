@@ -7,8 +7,10 @@ Once a quarter of the rows lies so, everything is sliced anew, as `llmrec compac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import pyarrow as pa
 
 from llmrec_ray.errors import Corrupt
 from llmrec_ray.generation.buckets import BUCKETS, buckets_of
@@ -18,7 +20,7 @@ from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.published import read_object
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
-from llmrec_ray.storage.columns import texts, vectors
+from llmrec_ray.storage.columns import each_text, order_of, places_in, vectors, whole
 from llmrec_ray.storage.same_rows import same_rows
 from llmrec_ray.types import Bools, Ints
 
@@ -52,17 +54,16 @@ class Part:
 
 
 def sliced(
-    item_ids: Sequence[str], rows: Ints, *, segments: int | None = None, fewest: int = 1
+    item_ids: pa.StringArray, rows: Ints, *, segments: int | None = None, fewest: int = 1
 ) -> list[Part]:
     """Cut rows (places in `item_ids`) by equal ranges of buckets; in each by (bucket, item id)."""
-    ids = [item_ids[int(row)] for row in rows]
-    buckets = buckets_of(ids)
-    order = sorted(range(len(ids)), key=lambda at: (buckets[at], ids[at]))
+    ids = item_ids.take(pa.array(rows))
+    buckets = buckets_of(each_text(ids))
     starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
     count = segments or _enough(starts, fewest)
     width = BUCKETS // count
     bounds = starts[::width]
-    ordered = rows[np.array(order, np.int64)]
+    ordered = rows[order_of(buckets, ids)]
     return [
         Part(number * width, (number + 1) * width, ordered[bounds[number] : bounds[number + 1]])
         for number in range(count)
@@ -73,7 +74,7 @@ def placed(
     store: ObjectStore, draft: Draft, base: Manifest | None, segments: int | None = None
 ) -> list[Part]:
     """The segments of a draft: those of `base` and new rows beside, where that is worth while."""
-    item_ids = texts(draft.items, ITEM_ID)
+    item_ids = cast(pa.StringArray, whole(draft.items, ITEM_ID))
     anew = np.arange(len(item_ids), dtype=np.int64)
     if base is not None and _continues(draft, base):
         kept = _kept(store, draft, base, item_ids)
@@ -112,12 +113,11 @@ def overlapping(ranges: Sequence[tuple[int, int]]) -> list[int]:
     return found
 
 
-def _kept(store: ObjectStore, draft: Draft, base: Manifest, item_ids: Sequence[str]) -> list[Part]:
-    place = {item_id: row for row, item_id in enumerate(item_ids)}
+def _kept(store: ObjectStore, draft: Draft, base: Manifest, item_ids: pa.StringArray) -> list[Part]:
     found: list[Part] = []
     for segment in base.segments:
         try:
-            rows = _still(store, draft, segment, place)
+            rows = _still(store, draft, segment, item_ids)
         except Corrupt:
             continue  # its items are written anew, as if they had changed
         part = Part(segment.first_bucket, segment.end_bucket, rows, segment)
@@ -126,11 +126,11 @@ def _kept(store: ObjectStore, draft: Draft, base: Manifest, item_ids: Sequence[s
     return found
 
 
-def _still(store: ObjectStore, draft: Draft, segment: Segment, place: dict[str, int]) -> Ints:
+def _still(store: ObjectStore, draft: Draft, segment: Segment, item_ids: pa.StringArray) -> Ints:
     """For each stored row the draft's row that says the same, int64 [rows], or -1."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
     items = read_object(store, segment.objects[ITEMS])
-    rows = np.array([place.get(item_id, -1) for item_id in texts(items, ITEM_ID)], np.int64)
+    rows = places_in(cast(pa.StringArray, whole(items, ITEM_ID)), item_ids)
     rows[dead_rows(store, segment)] = -1
     here = np.flatnonzero(rows >= 0)
     other = here[~same_rows(items.take(here), draft.items.take(rows[here]))]

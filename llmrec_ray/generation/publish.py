@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +27,12 @@ from llmrec_ray.generation.published import OBJECTS, load_manifest, manifest_key
 from llmrec_ray.generation.tables import Tables
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
-from llmrec_ray.storage.columns import texts, vectors
+from llmrec_ray.storage.columns import vectors, whole
 from llmrec_ray.storage.tables import put_table
 from llmrec_ray.types import Float64s
 
 ID_BYTES = 6
 MEAN_DIGITS = 7
-ROWS_AT_ONCE = 8_192
 
 Progress = Callable[[int, int], None]
 """Called with the number of objects done and of all objects."""
@@ -64,7 +64,7 @@ def publish(
     _check_segments(segments)
     parts = placed(store, draft, base, segments)
     refs: list[dict[str, ObjectRef]] = [{} for _ in parts]
-    tables = Tables(store, draft, texts(draft.items, ITEM_ID), parts, base)
+    tables = Tables(store, draft, cast(pa.StringArray, whole(draft.items, ITEM_ID)), parts, base)
     total = tables.count()
     with writing(store) as lease:
         for done, (number, name, table) in enumerate(tables.objects(), start=1):
@@ -127,10 +127,7 @@ def _manifest(draft: Draft, segments: Sequence[Segment]) -> Manifest:
 def _text_mean(draft: Draft) -> tuple[float, ...]:
     """In float32's precision: a shorter text, and the same on every machine."""
     [text] = [channel for channel in draft.channels if channel.kind == "text"]
-    found = vectors(text.table)
-    starts = range(0, len(found), ROWS_AT_ONCE)  # in float64 all at once is twice the matrix
-    sums = [found[at : at + ROWS_AT_ONCE].astype(np.float64).sum(axis=0) for at in starts]
-    mean: Float64s = np.sum(sums, axis=0) / len(found)
+    mean: Float64s = vectors(text.table).mean(axis=0, dtype=np.float64)
     return tuple(round(float(value), MEAN_DIGITS) for value in mean)
 
 

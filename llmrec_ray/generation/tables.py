@@ -26,7 +26,15 @@ from llmrec_ray.schemas import (
     TOMBSTONES_SCHEMA,
     WEIGHT,
 )
-from llmrec_ray.storage.columns import coded, numbers, vectors, vectors_column, wholes
+from llmrec_ray.storage.columns import (
+    dictionary,
+    numbers,
+    places_in,
+    ranks,
+    vectors,
+    vectors_column,
+    wholes,
+)
 from llmrec_ray.types import Float32s, Ints
 
 
@@ -36,7 +44,7 @@ class Tables:
 
     store: ObjectStore
     draft: Draft
-    item_ids: Sequence[str]
+    item_ids: pa.StringArray
     parts: Sequence[Part]
     base: Manifest | None
 
@@ -117,10 +125,9 @@ class Tables:
 
     def _rows_of_targets(self, channel: ChannelTable) -> Ints:
         """The row of each pair's target, int64 [pairs]; -1 where it is not an item."""
-        names, codes = coded(channel.table, TARGET)
-        place = {item_id: row for row, item_id in enumerate(self.item_ids)}
-        row_of = np.array([place.get(name, -1) for name in names], np.int64)
-        if names and np.all(row_of < 0):
+        names, codes = dictionary(channel.table, TARGET)
+        row_of = places_in(names, self.item_ids)
+        if len(names) and np.all(row_of < 0):
             raise InvalidInput(
                 f"channel {channel.name!r}: no neighbour is an item of the catalogue. Learn from"
                 " events whose item ids are those of the catalogue.",
@@ -147,10 +154,9 @@ def _mixed(new: Float32s, old: Float32s | None, rows: Ints, live: np.ndarray) ->
 
 def _sorted(pairs: pa.Table, name: str) -> pa.Table:
     """By (source, row); `InvalidInput` where a pair occurs twice."""
-    sources, codes = coded(pairs, SOURCE)
-    rank = np.argsort(sorted(range(len(sources)), key=sources.__getitem__))
+    names, codes = dictionary(pairs, SOURCE)
     rows = wholes(pairs, ROW)
-    order = np.lexsort((rows, rank[codes] if len(rank) else codes))
+    order = np.lexsort((rows, ranks(names)[codes]))
     if np.any((np.diff(rows[order]) == 0) & (np.diff(codes[order]) == 0)):
         raise InvalidInput(
             f"channel {name!r}: a pair of neighbours occurs twice; add up its weights.",

@@ -56,6 +56,7 @@ class Delta:
     hidden: Ints
     rows: Rows
     dead: Ints
+    row_of: dict[str, int] = field(repr=False)
     columns: Columns = field(repr=False)
     places: Places = field(repr=False)
     """Where each row of the generation went, int32: its newest live row, dead or not, or -1."""
@@ -71,7 +72,7 @@ class Delta:
         allowed = np.ones(len(self.rows), np.bool_)
         if scope.filter is not None:
             allowed &= mask(scope.filter, self.rows.items)
-        excluded = [row for i in scope.exclude if (row := self.rows.row_of.get(i)) is not None]
+        excluded = [row for i in scope.exclude if (row := self.row_of.get(i)) is not None]
         allowed[excluded] = False
         allowed[self.dead] = False
         return allowed
@@ -105,7 +106,7 @@ def delta_of(base: Rows, changes: Mapping[str, ItemChange], position: int, encod
     places = np.full(len(base), -1, np.int32)
     rows = _rows(base, (), {}, base.items.slice(0, 0), columns, places=places)
     return extended(
-        Delta(position, {}, NO_ROWS, rows, NO_ROWS, columns, places),
+        Delta(position, {}, NO_ROWS, rows, NO_ROWS, {}, columns, places),
         base,
         changes,
         position,
@@ -118,7 +119,7 @@ def extended(
 ) -> Delta:
     """The delta with newer changes applied to it; `before` stays as it is."""
     changes = {**before.changes, **newer}
-    replaced = [row for one in newer if (row := before.rows.row_of.get(one)) is not None]
+    replaced = [row for one in newer if (row := before.row_of.get(one)) is not None]
     dead = np.append(before.dead, np.array(replaced, np.int64))
     usable = [change for change in newer.values() if _fits(change, base, encoder)]
     if 2 * len(dead) > len(before.rows) + len(usable):
@@ -131,7 +132,7 @@ def extended(
     live = {change.item_id for change in newer.values() if change.item is not None}
     columns = _grown(before.columns, base, usable, learned)
     ids = tuple(change.item_id for change in usable)
-    row_of = before.rows.row_of.copy()
+    row_of = before.row_of.copy()
     for one in newer:
         row_of.pop(one, None)
     row_of |= {one: row for row, one in enumerate(ids, start=len(before.rows))}
@@ -140,8 +141,9 @@ def extended(
         position,
         changes,
         np.append(before.hidden, np.array(hidden, np.int64)),
-        _rows(base, before.rows.ids + ids, row_of, items, columns, places=places),
+        _rows(base, (*before.rows.ids, *ids), row_of, items, columns, places=places),
         dead,
+        row_of,
         columns,
         places,
         (before.strange - newer.keys()) | (live - set(ids)),

@@ -1,11 +1,13 @@
 """Stored tables of segments in, the rows that one shard owns out: what a scorer reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from llmrec_ray.schemas import (
     CONTEXT,
@@ -18,19 +20,41 @@ from llmrec_ray.schemas import (
     TITLE,
     WEIGHT,
 )
-from llmrec_ray.storage.columns import coded, numbers, texts, vectors, wholes
+from llmrec_ray.search.keeping import InMemory, Keeping
+from llmrec_ray.search.places import Column, Hashed, Places, Texts
+from llmrec_ray.storage.columns import dictionary, numbers, vectors, whole
+from llmrec_ray.storage.links import links_of
 from llmrec_ray.types import Bools, FieldValue, Float32s, Float64s, Ints, Item
 
 MOST_POPULAR = 4096
 MATRICES = ("text", CONTEXT, TARGET_VECTOR)
+TABLES = ("items", "pairs", "sources")
+START = "start"
+
+
+class Stored(Protocol):
+    """The stored objects of one segment, row-aligned but for the neighbours.
+
+    `taste` is absent where a generation was made without events. Each may be read when asked for.
+    """
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def items(self) -> pa.Table: ...
+    @property
+    def text(self) -> pa.Table: ...
+    @property
+    def popularity(self) -> pa.Table: ...
+    @property
+    def neighbours(self) -> pa.Table: ...
+    @property
+    def taste(self) -> pa.Table | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The stored objects of one segment, row-aligned but for the neighbours.
-
-    `taste` is absent where a generation was made without events.
-    """
+    """A segment in memory."""
 
     items: pa.Table
     text: pa.Table
@@ -38,18 +62,18 @@ class Tables:
     neighbours: pa.Table
     taste: pa.Table | None = None
 
+    @property
+    def count(self) -> int:
+        return self.items.num_rows
+
     def cut(self, kept: Bools) -> "Tables":
         """The rows that `kept` (bool [rows]) marks; neighbours follow their targets."""
-        new_rows = np.cumsum(kept) - 1
-        rows = wholes(self.neighbours, ROW)
-        stays = np.flatnonzero(kept[rows])
-        moved = pa.array(new_rows[rows[stays]].astype(np.int32))
         owned = np.flatnonzero(kept)
         return Tables(
             self.items.take(owned),
             self.text.take(owned),
             self.popularity.take(owned),
-            self.neighbours.take(stays).set_column(1, ROW, moved),
+            links_of(self.neighbours, kept),
             self.taste.take(owned) if self.taste is not None else None,
         )
 
@@ -64,20 +88,23 @@ class Links(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """N keyed by source: rows and weights of s at `starts[s]:starts[s + 1]`, rows ascending."""
+    """N keyed by source: rows and weights of s at `starts[s]:starts[s + 1]`, rows ascending.
 
-    sources: dict[str, int]
-    starts: Ints
-    rows: Ints
-    weights: Float64s
+    Rows are stored in 32 bits, and so are weights, as the generation has them.
+    """
+
+    sources: Places
+    starts: NDArray[np.integer]
+    rows: NDArray[np.integer]
+    weights: NDArray[np.floating]
 
     def of(self, source: str) -> tuple[Ints, Float64s]:
         """The rows that list `source` as their neighbour, and the weights."""
         position = self.sources.get(source)
         if position is None:
-            return self.rows[:0], self.weights[:0]
+            return np.zeros(0, np.int64), np.zeros(0)
         span = slice(self.starts[position], self.starts[position + 1])
-        return self.rows[span], self.weights[span]
+        return self.rows[span].astype(np.int64), self.weights[span].astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +117,8 @@ class Rows:
     rows, the best first.
     """
 
-    ids: tuple[str, ...]
-    row_of: dict[str, int]
+    ids: Texts
+    row_of: Places
     items: pa.Table
     titles: pa.StringArray
     text: Float32s
@@ -131,35 +158,28 @@ class Rows:
         return Item(values[ITEM_ID], values[TITLE], fields)
 
 
-class Joining(Protocol):
-    """Joins matrices, one below the other: in memory, or in a file that is mapped."""
-
-    def __call__(self, name: str, parts: Sequence[Float32s]) -> Float32s: ...
-
-
-def in_memory(name: str, parts: Sequence[Float32s]) -> Float32s:  # noqa: ARG001
-    """The parts as one matrix in memory."""
-    return np.concatenate(parts)
-
-
-def rows_of(segments: Sequence[Tables], mean: Float64s, join: Joining = in_memory) -> Rows:
+def rows_of(segments: Sequence[Stored], mean: Float64s, keep: Keeping | None = None) -> Rows:
     """Join segments, in order, into the rows of one shard; `mean` float64 [text dims].
 
-    `join` says where vectors lie.
+    `keep` says where they lie: without it, in memory.
     """
-    items = pa.concat_tables([part.items for part in segments]).combine_chunks()
-    ids = tuple(texts(items, ITEM_ID))
-    text = join(MATRICES[0], [vectors(part.text) for part in segments])
-    popularity = pa.concat_tables([part.popularity for part in segments])
+    keep = keep or InMemory()
+    items = keep.table(
+        TABLES[0], lambda: pa.concat_tables([part.items for part in segments]).combine_chunks()
+    )
+    text, context, target = (
+        keep.matrix(name, items.num_rows, parts(segments, name))
+        for name, parts in zip(MATRICES, (_text, _taste, _taste), strict=True)
+    )
     norms = np.sqrt(np.einsum("nd,nd->n", text, text, dtype=np.float64))
-    context, target = (join(name, _taste(segments, name)) for name in MATRICES[1:])
     squares = norms**2 + np.einsum("nd,nd->n", target, target, dtype=np.float64)
-    popular = numbers(popularity, POPULARITY)
+    popular = np.concatenate([numbers(part.popularity, POPULARITY) for part in segments])
+    ids = Column(cast(pa.StringArray, whole(items, ITEM_ID)))
     return Rows(
         ids=ids,
-        row_of={item_id: row for row, item_id in enumerate(ids)},
+        row_of=Hashed(ids),
         items=items,
-        titles=cast(pa.StringArray, items.column(TITLE).combine_chunks()),
+        titles=cast(pa.StringArray, whole(items, TITLE)),
         text=text,
         norms=norms,
         mean=mean,
@@ -169,36 +189,50 @@ def rows_of(segments: Sequence[Tables], mean: Float64s, join: Joining = in_memor
         spread=float(np.ptp(norms)) if len(norms) else 0.0,
         popularity=popular,
         most_popular=np.argsort(-popular, kind="stable")[:MOST_POPULAR],
-        neighbours=_neighbours(segments),
+        neighbours=_neighbours(segments, keep),
     )
 
 
-def _taste(segments: Sequence[Tables], name: str) -> list[Float32s]:
+def _text(segments: Sequence[Stored], name: str) -> Iterator[Float32s]:  # noqa: ARG001
+    for part in segments:
+        yield vectors(part.text)
+
+
+def _taste(segments: Sequence[Stored], name: str) -> Iterator[Float32s]:
     """The learned vectors of one role, float32 [rows, taste dims]; no dims without events."""
-    return [
-        np.zeros((part.items.num_rows, 0), np.float32)
-        if part.taste is None
-        else vectors(part.taste, name)
-        for part in segments
-    ]
+    for part in segments:
+        taste = part.taste
+        yield np.zeros((part.count, 0), np.float32) if taste is None else vectors(taste, name)
 
 
-def _neighbours(segments: Sequence[Tables]) -> Neighbours:
-    """Merge the segments' lists, shifting each segment's rows to where they lie in the shard."""
-    offsets = np.cumsum([0, *(part.items.num_rows for part in segments)])
-    rows = np.concatenate(
-        [
-            wholes(part.neighbours, ROW) + offset
-            for part, offset in zip(segments, offsets, strict=False)
-        ]
-    )
-    table = pa.concat_tables([part.neighbours for part in segments])
-    names, codes = coded(table, SOURCE)
-    order = np.lexsort((rows, codes))
-    starts = np.searchsorted(codes[order], np.arange(len(names) + 1))
+def _neighbours(segments: Sequence[Stored], keep: Keeping) -> Neighbours:
+    joined = cache(lambda: _joined(segments))
+    sources = keep.table(TABLES[2], lambda: joined()[0])
+    pairs = keep.table(TABLES[1], lambda: joined()[1])
+    ends = pairs.num_rows
+    starts = np.concatenate([sources.column(START).to_numpy(), [ends]]).astype(np.int64)
     return Neighbours(
-        sources={name: position for position, name in enumerate(names)},
-        starts=starts.astype(np.int64),
-        rows=rows[order],
-        weights=numbers(table, WEIGHT)[order],
+        sources=Hashed(Column(cast(pa.StringArray, whole(sources, SOURCE)))),
+        starts=starts,
+        rows=pairs.column(ROW).to_numpy(),
+        weights=pairs.column(WEIGHT).to_numpy(),
     )
+
+
+def _joined(segments: Sequence[Stored]) -> tuple[pa.Table, pa.Table]:
+    """Sources with their starts, and the pairs (row, weight) by source, then row of the shard."""
+    rows: list[NDArray[np.int32]] = []
+    tables: list[pa.Table] = []
+    offset = 0
+    for part in segments:
+        pairs = part.neighbours
+        rows.append(pairs.column(ROW).to_numpy() + np.int32(offset))
+        tables.append(pairs.drop_columns([ROW]))
+        offset += part.count
+    table, row = pa.concat_tables(tables), np.concatenate(rows)
+    names, codes = dictionary(table, SOURCE)
+    order = np.lexsort((row, codes))
+    starts = np.searchsorted(codes[order], np.arange(len(names)))
+    sources = pa.table({SOURCE: names, START: pa.array(starts, pa.int64())})
+    weights = table.column(WEIGHT).to_numpy()[order]
+    return sources, pa.table({ROW: pa.array(row[order]), WEIGHT: pa.array(weights)})
