@@ -61,7 +61,9 @@ class Loaded:
     encoder: str
     delta: Delta
     index: Index | None = None
-    masks: OrderedDict[Filter, Bools] = field(default_factory=OrderedDict[Filter, Bools])
+    masks: OrderedDict[Filter | None, Bools] = field(
+        default_factory=OrderedDict[Filter | None, Bools]
+    )
 
 
 class Shard:
@@ -258,20 +260,23 @@ class Shard:
         return tables.cut((buckets >= owned.start) & (buckets < owned.stop))
 
     def _allowed(self, held: Loaded, scope: Scope) -> Bools:
-        allowed = np.ones(len(held.rows), dtype=np.bool_)
-        if scope.filter is not None:
-            allowed = self._mask(held, scope.filter).copy()
+        passing = self._mask(held, scope.filter)
         excluded = [row for i in scope.exclude if (row := held.rows.row_of.get(i)) is not None]
+        if not (excluded or len(held.delta.hidden)):
+            return passing
+        allowed = passing.copy()
         allowed[excluded] = False
         allowed[held.delta.hidden] = False
         return allowed
 
-    def _mask(self, held: Loaded, condition: Filter) -> Bools:
+    def _mask(self, held: Loaded, condition: Filter | None) -> Bools:
+        """The rows that pass, all without a filter; remembered, so not to be written to."""
         with self._lock:
             if (known := held.masks.get(condition)) is not None:
                 held.masks.move_to_end(condition)
                 return known
-        made = mask(condition, held.rows.items)
+        everything = np.ones(len(held.rows), np.bool_)
+        made = mask(condition, held.rows.items) if condition is not None else everything
         with self._lock:
             held.masks[condition] = made
             while len(held.masks) > MASKS:
