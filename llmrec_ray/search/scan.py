@@ -1,13 +1,15 @@
 """Rows in, faiss indexes of 4-bit codes out: they read all codes for a query, or the likely lists.
 
 Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest, the head, have a codebook of their own.
+ones are among them. So the largest, the head, have a codebook of their own. And a query of text
+alone need not read what codes say of tastes: texts have codes of their own as well.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportCallIssue=false
 # (faiss describes its C++ signatures, which its Python layer widens)
 
+from collections.abc import Callable
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, cast
 
@@ -36,29 +38,45 @@ class Scan:
     """
 
     def __init__(self, rows: Rows, *, probed: float | None) -> None:
+        everything = np.arange(len(rows))
         head = _head(_norms(rows))
-        rest = np.setdiff1d(np.arange(len(rows)), head)
+        rest = np.setdiff1d(everything, head)
         lists = SCAN_LISTS if probed else int(4 * sqrt(len(rest)))
-        self._codes = [_Codes(rows, rest, lists, probed or IVF_PROBED)]
+        share = probed or IVF_PROBED
+        self._taste_dim = rows.target.shape[1]
+        self._joint = [_Codes(rows.vectors, rest, lists, share)]
         if len(head):
-            self._codes.append(_Codes(rows, head, 1, 1.0))
+            self._joint.append(_Codes(rows.vectors, head, 1, 1.0))
+        # Where only likely lists are read, a quarter less of few codes is not worth the memory.
+        self._text = (
+            [_Codes(lambda some: rows.text[some], everything, lists, share)]
+            if (probed and self._taste_dim and rows.text.shape[1])
+            else []
+        )
 
     def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
         """The nearest `count` by their codes, of the head and of the others."""
         hidden = len(allowed) - int(np.count_nonzero(allowed))
-        found = [codes.nearest(vector, count, allowed, hidden) for codes in self._codes]
+        parts = self._joint
+        if self._text and not vector[: self._taste_dim].any():
+            vector, parts = vector[self._taste_dim :], self._text
+        found = [codes.nearest(vector, count, allowed, hidden) for codes in parts]
+        if len(found) == 1:
+            return found[0]
         return np.concatenate([rows for rows, _ in found]), np.concatenate([v for _, v in found])
 
 
 class _Codes:
     """The codes of some rows, ascending; their codebook is trained on these alone."""
 
-    def __init__(self, rows: Rows, coded: Ints, lists: int, probed: float) -> None:
+    def __init__(
+        self, vectors: Callable[[Ints], Float32s], coded: Ints, lists: int, probed: float
+    ) -> None:
         lists = max(1, min(lists, len(coded) // 64))
         self._coded = coded
         self._probes = ceil(probed * lists)
-        self._odd = rows.dim % 2
-        self._index = self._build(rows, lists)
+        self._dim = vectors(coded[:1]).shape[1]
+        self._index = self._build(vectors, lists)
 
     def nearest(
         self, vector: Float32s, count: int, allowed: Bools, hidden: int
@@ -85,29 +103,28 @@ class _Codes:
         seen = allowed[rows]
         return rows[seen], rough[seen]
 
-    def _build(self, rows: Rows, lists: int) -> "faiss.IndexIVFPQFastScan":
+    def _build(self, vectors: Callable[[Ints], Float32s], lists: int) -> "faiss.IndexIVFPQFastScan":
         import faiss
 
-        dim = rows.dim + self._odd
+        even = self._dim + self._dim % 2
         faiss.omp_set_num_threads(1)
-        kind = f"IVF{lists},PQ{dim // 2}x4fs"
         index = cast(
             "faiss.IndexIVFPQFastScan",
-            faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT),
+            faiss.index_factory(even, f"IVF{lists},PQ{even // 2}x4fs", faiss.METRIC_INNER_PRODUCT),
         )
         index.cp.seed = SEED
         index.pq.cp.min_points_per_centroid = 1  # or faiss warns on stderr of a small head
         random = np.random.default_rng(SEED)
         wanted = max(TRAINING, 64 * lists)
         sample = random.permutation(self._coded)[:wanted]
-        index.train(self._padded(rows.vectors(np.sort(sample))))
+        index.train(self._padded(vectors(np.sort(sample))))
         for start in range(0, len(self._coded), ADDED):
-            index.add(self._padded(rows.vectors(self._coded[start : start + ADDED])))
+            index.add(self._padded(vectors(self._coded[start : start + ADDED])))
         return index
 
     def _padded(self, vectors: Float32s) -> Float32s:
         """Codes take dimensions in pairs: an odd one gets a companion that is zero."""
-        return np.pad(vectors, ((0, 0), (0, self._odd))) if self._odd else vectors
+        return np.pad(vectors, ((0, 0), (0, 1))) if self._dim % 2 else vectors
 
 
 def _norms(rows: Rows) -> Float32s:
