@@ -33,6 +33,7 @@ from llmrec_ray.search.exact import text_addend
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Candidate, NearQuery, Range, Scope, ScoreQuery, WeightedEvent
+from serve.ray_process import on_terminate_raise
 from tests.support.postgres import PostgresServer
 
 GOAL = 0.99
@@ -222,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--peers-python", default="var/peers/bin/python")
     parser.add_argument("--http-seconds", type=float, default=4, help="a turn; 0: no HTTP")
     chosen = parser.parse_args(arguments)
+    on_terminate_raise()  # or Ray would go on without us
     made = corpus(chosen.items, chosen.queries, chosen.model)
     # As a replica on Ray has it; else small products wait for threads that have no core.
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):

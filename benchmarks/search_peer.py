@@ -130,7 +130,7 @@ def serve(vectors: np.ndarray, search: Search, ef: int, port: int) -> None:
     app = FastAPI()
 
     @app.get("/items/{row}/similar")
-    def similar(row: int, limit: int = 10) -> dict[str, list[dict[str, str]]]:  # pyright: ignore[reportUnusedFunction]
+    def similar(row: int, limit: int = 10) -> dict[str, list[dict[str, str]]]:
         found = [other for other in search(vectors[row], ef, limit + 1) if other != row]
         return {"items": [{"item_id": f"i{other}"} for other in found[:limit]]}
 
