@@ -33,6 +33,7 @@ MIX = Mix(neighbours=1.0, taste=1.0, text=0.1, prior=0.3, prior_fade=2.0, query=
 MIXED = 4_096  # films that mixtures begin with
 DRAWN = 16_384  # rows at once
 PERCENTS = (1, 10, 50)
+RUNTIME = "openvino"
 SEED = 5
 
 
@@ -43,6 +44,7 @@ class Corpus:
     `asked` are text vectors of films that are no items; `histories` rows [users, HISTORY].
     """
 
+    encoder: EncoderInfo
     text: Float32s
     context: Float32s
     target: Float32s
@@ -60,13 +62,14 @@ class Corpus:
 def corpus(items: int, queries: int, model: str) -> Corpus:
     """The vectors of so many items, and of so many queries of each kind."""
     random = np.random.default_rng(SEED)
-    films = _films(model)
+    films, encoder = _films(model)
     asked, films = films[:queries], films[queries:]
     text = _text(films, items, random)
     norms = np.clip(0.075 * np.exp(1.36 * random.normal(size=items)), 0, 4.4)
     tastes = _tastes(text, norms, random)
     popularity = (norms / norms.max() * random.random(items)).astype(np.float32)
     return Corpus(
+        encoder=encoder,
         text=text,
         context=tastes[0],
         target=tastes[1],
@@ -108,7 +111,7 @@ def draft_of(made: Corpus) -> Draft:
             )
         },
         channels=tuple(ChannelTable(name, name, table) for name, table in channels.items()),
-        encoder=EncoderInfo("all-MiniLM-L6-v2", "0" * 16, dim),
+        encoder=made.encoder,
         weights=EventWeights({"like": 1.0}),
         mix=MIX,
         events=made.histories.size,
@@ -116,17 +119,17 @@ def draft_of(made: Corpus) -> Draft:
     )
 
 
-def _films(model: str) -> Float32s:
+def _films(model: str) -> tuple[Float32s, EncoderInfo]:
     embedder = open_embedder(
         model,
-        runtime="openvino",
+        runtime=RUNTIME,
         query_prefix=None,
         passage_prefix=None,
         threads=1,
         batch=32,
         cache=Path("var/embedding-cache"),
     )
-    return embedder.passages(passages(1_000_000))
+    return embedder.passages(passages(1_000_000)), embedder.info
 
 
 def _text(films: Float32s, items: int, random: np.random.Generator) -> Float32s:

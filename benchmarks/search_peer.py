@@ -3,19 +3,21 @@
 `python benchmarks/search_peer.py PEER VECTORS.npy QUERIES.npy` runs in the peers' environment, one
 process a peer, and builds its index with one thread. Every line in is
 `{"setting", "start", "end"}`, every line out `{"ids", "seconds"}`: the ten nearest by cosine, one
-query after the other.
+query after the other. A last line `{"setting", "port"}` makes it a web service until it is stopped:
+one FastAPI app in this process, as its authors' guides show it.
 """
 
 import json
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-Search = Callable[[np.ndarray, int], list[int]]
-"""One query vector and the peer's setting (its ef) to the rows found."""
+Search = Callable[[np.ndarray, int, int], list[int]]
+"""One query vector, the peer's setting (its ef) and how many rows to find, to these."""
 
 
 def chromadb(vectors: np.ndarray) -> Search:
@@ -40,11 +42,11 @@ def chromadb(vectors: np.ndarray) -> Search:
         collection.add(ids=[str(start + n) for n in range(len(part))], embeddings=part)
     now = [0]
 
-    def search(vector: np.ndarray, ef: int) -> list[int]:
+    def search(vector: np.ndarray, ef: int, count: int) -> list[int]:
         if now[0] != ef:
             collection.modify(configuration={"hnsw": {"ef_search": ef}})
             now[0] = ef
-        found = collection.query(query_embeddings=vector[None], n_results=10, include=[])
+        found = collection.query(query_embeddings=vector[None], n_results=count, include=[])
         return [int(name) for name in found["ids"][0]]
 
     return search
@@ -67,10 +69,10 @@ def qdrant_edge(vectors: np.ndarray) -> Search:
         shard.update(edge.UpdateOperation.upsert_points(points))
     shard.optimize()
 
-    def search(vector: np.ndarray, ef: int) -> list[int]:
+    def search(vector: np.ndarray, ef: int, count: int) -> list[int]:
         request = edge.SearchRequest(
             query=edge.Query.Nearest(vector.tolist()),
-            limit=10,
+            limit=count,
             params=edge.SearchParams(hnsw_ef=ef),
         )
         return [int(point.id) for point in shard.search(request)]
@@ -79,13 +81,15 @@ def qdrant_edge(vectors: np.ndarray) -> Search:
 
 
 def pgvector(vectors: np.ndarray) -> Search:
-    """A server beside this process, one connection, prepared statements, binary vectors."""
+    """A server beside this process, a connection for each thread, prepared statements."""
     import psycopg
 
-    url, table = sys.argv[4], "items"
-    connection = psycopg.connect(url, autocommit=True, prepare_threshold=1)
+    def connected() -> psycopg.Connection:
+        return psycopg.connect(sys.argv[4], autocommit=True, prepare_threshold=1)
+
+    connection = connected()
     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    connection.execute(f"CREATE TABLE {table} (id int, v vector({vectors.shape[1]}))".encode())
+    connection.execute(f"CREATE TABLE items (id int, v vector({vectors.shape[1]}))".encode())
     connection.execute("SET maintenance_work_mem = '1GB'")
     connection.execute("SET max_parallel_maintenance_workers = 0")
     with connection.cursor().copy(b"COPY items FROM STDIN") as copy:
@@ -95,14 +99,16 @@ def pgvector(vectors: np.ndarray) -> Search:
         "CREATE INDEX ON items USING hnsw (v vector_cosine_ops)"
         " WITH (m = 32, ef_construction = 100)"
     )
-    now = [0]
+    own = threading.local()
 
-    def search(vector: np.ndarray, ef: int) -> list[int]:
-        if now[0] != ef:
-            connection.execute(f"SET hnsw.ef_search = {ef}".encode())
-            now[0] = ef
-        rows = connection.execute(
-            "SELECT id FROM items ORDER BY v <=> %s::vector LIMIT 10", (_text(vector),)
+    def search(vector: np.ndarray, ef: int, count: int) -> list[int]:
+        if not hasattr(own, "connection"):
+            own.connection, own.ef = connected(), 0
+        if own.ef != ef:
+            own.connection.execute(f"SET hnsw.ef_search = {ef}".encode())
+            own.ef = ef
+        rows = own.connection.execute(
+            "SELECT id FROM items ORDER BY v <=> %s::vector LIMIT %s", (_text(vector), count)
         )
         return [row[0] for row in rows]
 
@@ -111,6 +117,24 @@ def pgvector(vectors: np.ndarray) -> Search:
 
 def _text(vector: np.ndarray) -> str:
     return "[" + ",".join(map(str, vector.tolist())) + "]"
+
+
+def serve(vectors: np.ndarray, search: Search, ef: int, port: int) -> None:
+    """Items like one that is held, over HTTP, until SIGTERM; blocking searches get a thread each.
+
+    This is one process, so a search that holds Python's lock keeps the others waiting.
+    """
+    import uvicorn
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.get("/items/{row}/similar")
+    def similar(row: int, limit: int = 10) -> dict[str, list[dict[str, str]]]:
+        found = [other for other in search(vectors[row], ef, limit + 1) if other != row]
+        return {"items": [{"item_id": f"i{other}"} for other in found[:limit]]}
+
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 def main() -> None:
@@ -122,9 +146,13 @@ def main() -> None:
     print(json.dumps({"build_s": time.perf_counter() - since}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        search(queries[0], asked["setting"])
+        ef = asked["setting"]
+        if "port" in asked:
+            serve(vectors, search, ef, asked["port"])
+            return
+        search(queries[0], ef, 10)
         since = time.perf_counter()
-        ids = [search(query, asked["setting"]) for query in queries[asked["start"] : asked["end"]]]
+        ids = [search(query, ef, 10) for query in queries[asked["start"] : asked["end"]]]
         print(json.dumps({"ids": ids, "seconds": time.perf_counter() - since}), flush=True)
 
 

@@ -6,7 +6,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -27,7 +27,7 @@ class RawFaiss:
     """The same kind of index over the same [p ; t], by itself: recall and turns."""
 
     def __init__(self, made: Corpus) -> None:
-        joint = made.joint
+        self._joint = joint = made.joint
         faiss.omp_set_num_threads(1)
         self._index = faiss.index_factory(
             joint.shape[1],
@@ -39,6 +39,14 @@ class RawFaiss:
         self._options = faiss.IndexRefineSearchParameters(
             k_factor=TEN, base_index_params=faiss.SearchParametersIVF(nprobe=16)
         )
+
+    def recall(self, queries: Sequence[ScoreQuery]) -> float:
+        """Of the ten rows with the largest products, by these alone."""
+        vectors = np.stack([query.vector for query in queries]).astype(np.float32)
+        truth = np.argpartition(-(vectors @ self._joint.T), TEN, axis=1)[:, :TEN]
+        found = self._index.search(vectors, TEN, params=self._options)[1]
+        hits = sum(len({*a} & {*b}) for a, b in zip(truth.tolist(), found.tolist(), strict=True))
+        return hits / truth.size
 
     def turn(self, queries: Sequence[ScoreQuery]) -> Turn:
         vectors = np.stack([query.vector for query in queries]).astype(np.float32)
@@ -66,16 +74,27 @@ class Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._process.terminate()
         self._process.communicate()
 
     def ask(self, setting: int, start: int, end: int) -> tuple[list[list[int]], float]:
         """Row ids and seconds."""
-        assert self._process.stdin is not None
-        asked = {"setting": setting, "start": start, "end": end}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+        self._tell({"setting": setting, "start": start, "end": end})
         answer = self._read()
         return answer["ids"], answer["seconds"]
+
+    def serve(self, setting: int, port: int) -> None:
+        """Become a web service, for the rest of its life; it listens soon."""
+        self._tell({"setting": setting, "port": port})
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def _tell(self, asked: Mapping[str, int]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
 
     def _read(self) -> dict:
         assert self._process.stdout is not None

@@ -250,6 +250,7 @@ class Shard:
         return allowed
 
     def _mask(self, held: Loaded, condition: Filter) -> Bools:
+        """The rows that pass, all without a filter; remembered, so not to be written to."""
         with self._lock:
             if (known := held.masks.get(condition)) is not None:
                 held.masks.move_to_end(condition)

@@ -76,7 +76,7 @@ def score(
     index: Index | None = None,
 ) -> list[list[Candidate]]:
     """The best rows of each additive query, sorted by score, ties by item id."""
-    vectors = np.stack([query.vector for query in queries]).astype(np.float32)
+    vectors = np.array([query.vector for query in queries], np.float32)
     pulls = [pulls_of(rows, query.events, mix) for query in queries]
     pools = [
         pool(rows, index, query, allowed(query.scope), pulled)
@@ -96,8 +96,9 @@ def _products(pools: Sequence[Ints], parts: Sequence[tuple[Float32s, Float32s]])
     """What vectors add to the rows of each query's pool, float32: off by `dot_error`.
 
     Each part is a matrix of rows and one of queries. Rows that are far apart are slow to fetch, so
-    larger pools share one reading of all rows.
+    larger pools share one reading of all rows, and a part that no query asks for is not read.
     """
+    parts = [part for part in parts if part[1].any()] or parts[:1]
     if 4 * sum(len(found) for found in pools) > len(parts[0][0]):
         everything = np.zeros((len(pools), len(parts[0][0])), np.float32)
         for matrix, queries in parts:

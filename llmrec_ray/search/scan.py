@@ -1,7 +1,7 @@
-"""Rows in, a faiss index of 4-bit codes out: it reads all codes for a query, or the likely lists.
+"""Rows in, faiss indexes of 4-bit codes out: they read all codes for a query, or the likely lists.
 
 Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest have no code: the head, scored by a matrix product.
+ones are among them. So the largest, the head, have a codebook of their own.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import faiss
 
 HEAD = 0.01
-HEAD_ROWS = 16_384  # more would take longer than the scan
+HEAD_LEAST = 64  # rows that train the head's codebook
 EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
 TRAINING = 8_192  # rows; a codebook has 16 entries
 ADDED = 16_384  # rows copied at once
@@ -36,32 +36,41 @@ class Scan:
     """
 
     def __init__(self, rows: Rows, *, probed: float | None) -> None:
-        norms = _norms(rows)
-        self._head = _head(norms)
-        self._coded = np.setdiff1d(np.arange(len(rows)), self._head)
-        self._head_vectors = np.ascontiguousarray(rows.vectors(self._head))
-        lists = SCAN_LISTS if probed else int(4 * sqrt(len(self._coded)))
-        lists = max(1, min(lists, len(self._coded) // 64))
-        self._probes = ceil((probed or IVF_PROBED) * lists)
-        self._odd = rows.dim % 2
-        self._index = self._build(rows, lists)
+        head = _head(_norms(rows))
+        rest = np.setdiff1d(np.arange(len(rows)), head)
+        lists = SCAN_LISTS if probed else int(4 * sqrt(len(rest)))
+        self._parts = [_Codes(rows, rest, lists, probed or IVF_PROBED)]
+        if len(head):
+            self._parts.append(_Codes(rows, head, 1, 1.0))
 
     def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
-        """The nearest `count` by their codes, and of the head by their vectors."""
+        """The nearest `count` by their codes, of the head and of the others."""
         hidden = len(allowed) - int(np.count_nonzero(allowed))
-        coded, rough = self._scan(vector, count, allowed, hidden)
-        head, products = self._of_head(vector, count, allowed)
-        return np.concatenate([coded, head]), np.concatenate([rough, products])
+        found = [codes.nearest(vector, count, allowed, hidden) for codes in self._parts]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([rows for rows, _ in found]), np.concatenate([v for _, v in found])
 
-    def _scan(
+
+class _Codes:
+    """The codes of some rows, ascending; their codebook is trained on these alone."""
+
+    def __init__(self, rows: Rows, coded: Ints, lists: int, probed: float) -> None:
+        lists = max(1, min(lists, len(coded) // 64))
+        self._coded = coded
+        self._probes = ceil(probed * lists)
+        self._dim = rows.dim
+        self._index = self._build(rows, lists)
+
+    def nearest(
         self, vector: Float32s, count: int, allowed: Bools, hidden: int
     ) -> tuple[Ints, Float32s]:
+        """At most `count` allowed rows and their rough products; `hidden` rows are not allowed."""
         import faiss
 
         options: dict[str, object] = {"nprobe": self._probes}
         if hidden > count:
-            open_codes = allowed[self._coded]
-            bits = np.packbits(open_codes, bitorder="little")
+            bits = np.packbits(allowed[self._coded], bitorder="little")
             options["sel"] = faiss.IDSelectorBitmap(bits)
         else:  # a few hidden rows are left out afterwards, which is cheaper
             count += hidden
@@ -78,25 +87,17 @@ class Scan:
         seen = allowed[rows]
         return rows[seen], rough[seen]
 
-    def _of_head(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
-        seen = allowed[self._head]
-        rows, products = self._head[seen], (self._head_vectors @ vector)[seen]
-        if len(rows) > count:
-            best = np.argpartition(products, len(rows) - count)[len(rows) - count :]
-            rows, products = rows[best], products[best]
-        return rows, products
-
     def _build(self, rows: Rows, lists: int) -> "faiss.IndexIVFPQFastScan":
         import faiss
 
-        dim = rows.dim + self._odd
+        even = self._dim + self._dim % 2
         faiss.omp_set_num_threads(1)
-        kind = f"IVF{lists},PQ{dim // 2}x4fs"
         index = cast(
             "faiss.IndexIVFPQFastScan",
-            faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT),
+            faiss.index_factory(even, f"IVF{lists},PQ{even // 2}x4fs", faiss.METRIC_INNER_PRODUCT),
         )
         index.cp.seed = SEED
+        index.pq.cp.min_points_per_centroid = 1  # or faiss warns on stderr of a small head
         random = np.random.default_rng(SEED)
         wanted = max(TRAINING, 64 * lists)
         sample = random.permutation(self._coded)[:wanted]
@@ -107,7 +108,7 @@ class Scan:
 
     def _padded(self, vectors: Float32s) -> Float32s:
         """Codes take dimensions in pairs: an odd one gets a companion that is zero."""
-        return np.pad(vectors, ((0, 0), (0, self._odd))) if self._odd else vectors
+        return np.pad(vectors, ((0, 0), (0, 1))) if self._dim % 2 else vectors
 
 
 def _norms(rows: Rows) -> Float32s:
@@ -117,8 +118,8 @@ def _norms(rows: Rows) -> Float32s:
 
 
 def _head(norms: Float32s) -> Ints:
-    """The rows that get no code, ascending: none where norms are even."""
+    """The rows that get codes of their own, ascending: none where norms are even."""
     if norms.max() <= EVEN * float(np.median(norms)):
         return np.arange(0)
-    size = min(HEAD_ROWS, ceil(HEAD * len(norms)))
+    size = max(HEAD_LEAST, ceil(HEAD * len(norms)))
     return np.sort(np.argsort(-norms, kind="stable")[:size])

@@ -55,10 +55,12 @@ def test_a_truncated_object_is_refused_and_the_old_generation_kept(house: MakeHo
     assert home.shards[0].held == (home.manifest.generation,)
 
 
-def test_a_filter_is_worked_out_once_and_never_changed_by_exclusions(house: MakeHouse) -> None:
+@pytest.mark.parametrize("condition", [AnyOf("genres", ("ocean",)), None])
+def test_a_filter_is_worked_out_once_and_never_changed_by_exclusions(
+    house: MakeHouse, condition: AnyOf | None
+) -> None:
     shard = house(shards=1).shards[0]
     generation = shard.held[0]
-    condition = AnyOf("genres", ("ocean",))
     vector = np.ones(64, np.float32)
 
     def found(exclude: frozenset[str]) -> list[str]:

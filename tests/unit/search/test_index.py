@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmrec_ray.schemas import taste_schema, vectors_schema
 from llmrec_ray.search import exact
 from llmrec_ray.search.candidates import LINKED, pool, pulls_of
-from llmrec_ray.search.index import FEW, IVF_FROM, SCAN_FROM, Index, make_index, suited
+from llmrec_ray.search.index import CODED_FROM, FEW, IVF_FROM, SCAN_FROM, Index, make_index, suited
 from llmrec_ray.search.segment import Rows, rows_of
 from llmrec_ray.storage.columns import vectors_column
 from llmrec_ray.types import (
@@ -230,6 +230,25 @@ def test_the_size_chooses_the_index(rows: Callable[..., Rows]) -> None:
     assert make_index(rows(), "auto") is None
     assert make_index(trained(2_000), "auto") is None
     assert make_index(rows(), "scan") is None  # too few to train codes
+
+
+@pytest.mark.parametrize("count", [CODED_FROM, 3_000])
+def test_a_head_of_few_rows_has_codes_and_obeys_filters(count: int) -> None:
+    rows = trained(count)
+    index = make_index(rows, "scan")
+    assert index is not None
+    longest = np.argsort(-np.linalg.norm(rows.target, axis=1))[:30]
+    for row in longest:
+        vector = rows.vectors(int(row))
+        seen = np.ones(len(rows), np.bool_)
+        true = np.argmax(rows.vectors(np.arange(len(rows))) @ vector)
+        assert true in index.nearest(vector, 20, seen)[0]
+        hidden = seen.copy()
+        hidden[longest] = False
+        hidden[: count // 2] = False
+        left, _ = index.nearest(vector, 100, hidden)
+        assert len(left) == len({*left.tolist()}) >= 100
+        assert hidden[left].all()
 
 
 def test_equal_lengths_need_no_head() -> None:
