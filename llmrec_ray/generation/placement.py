@@ -57,7 +57,7 @@ def sliced(
     item_ids: pa.StringArray, rows: Ints, *, segments: int | None = None, fewest: int = 1
 ) -> list[Part]:
     """Cut rows (places in `item_ids`) by equal ranges of buckets; in each by (bucket, item id)."""
-    ids = item_ids.take(pa.array(rows))
+    ids = item_ids.take(rows)
     buckets = buckets_of(each_text(ids))
     starts = np.concatenate([[0], np.cumsum(np.bincount(buckets, minlength=BUCKETS))])
     count = segments or _enough(starts, fewest)

@@ -135,7 +135,7 @@ def test_what_was_seen_of_a_delta_stays_while_it_grows_twice(rows: Callable[...,
     another = extended(first[-1], base, {"n3": change(3, "n3", "put", 6)}, 3, ENCODER)
     assert [says(delta) for delta in first] == before
     assert says(one_way) == seen
-    assert another.rows.row_of.keys() == {"n1", "i005", "n3"}
+    assert another.row_of.keys() == {"n1", "i005", "n3"}
 
 
 def test_an_item_that_changes_for_ever_leaves_few_dead_rows(rows: Callable[..., Rows]) -> None:
@@ -150,7 +150,7 @@ def test_a_row_that_is_appended_copies_no_other(rows: Callable[..., Rows]) -> No
     homes = {id(delta.columns.text.room) for delta in deltas}
     assert len(homes) <= 10  # the room doubles
     assert max(delta.rows.items[0].num_chunks for delta in deltas) <= 10
-    assert deltas[-1].rows.row_of.keys() == {f"n{n}" for n in range(1, 400)}
+    assert deltas[-1].row_of.keys() == {f"n{n}" for n in range(1, 400)}
 
 
 def test_an_empty_block_changes_nothing() -> None:
