@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
-OUT = Path("benchmarks/results/freshness.json")
+from benchmarks.written import write
+
 CALLERS = 16
 READERS = 200
 WRITES = 0.1
@@ -164,7 +164,6 @@ def report(
     """What was measured, and it relative to the floor."""
     fresh, floor = quantiles(seen.fresh), quantiles(seen.floor)
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "probes": len(seen.fresh),
         "peak_per_s": highest,
         "background": {
@@ -222,21 +221,19 @@ async def _against(url: str, probes: int, rate: float | None) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the ratios, and write the JSON; 1 where the service does not answer."""
+    """Measure, print and write; 1 where the service does not answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--probes", type=int, default=300)
     parser.add_argument("--rate", type=float, help="background calls a second; else half of peak")
-    parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args(arguments)
     try:
         found = asyncio.run(_against(chosen.url, chosen.probes, chosen.rate))
     except (httpx.HTTPError, ValueError) as error:
         print(f"{chosen.url}: {error}", file=sys.stderr)
         return 1
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    print(json.dumps({name: found[name] for name in ("freshness_s", "floor_s", "ratios")}))
+    print(json.dumps({name: found[name] for name in ("freshness_s", "floor_s")}))
+    write("freshness", found.pop("ratios"), found, vars(chosen), ("ray", "sqlalchemy", "numpy"))
     return 0
 
 

@@ -5,16 +5,13 @@ the peers, in one process: warm, cold items and cold users on films, leave-one-o
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.written import RESULTS, write
 from llmrec_ray.catalog.description import load_description
 from llmrec_ray.errors import LLMRecError
 from llmrec_ray.evaluation.data import Data, read_data
@@ -68,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", choices=[" ".join(run) for run in RUNS], help="one run alone")
     parser.add_argument("--sasrec-python", type=Path, help="adds SASRec: see benchmarks/sasrec.sh")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "quality.json")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the result")
     given = parser.parse_args(arguments)
     settings = Settings()
     done: dict[str, Done] = {}
@@ -86,17 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     ratios = {name: value for name, value in _ratios(done).items() if value is not None}
-    written = {
-        "ratios": ratios,
-        "commit": _commit(),
-        "machine": f"{platform.system()}, {platform.machine()}, {os.cpu_count()} CPUs",
-        "runs": {name: one.report for name, one in done.items()},
-    }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    for name, value in ratios.items():
-        print(f"{name:28} {value:+.4f}")
-    print(f"Written to {given.out}.")
+    runs = {name: one.report for name, one in done.items()}
+    packages = ("numpy", "scipy", "implicit", "optuna")
+    write("quality", ratios, {"runs": runs}, {"seed": SEED}, packages, folder=given.out)
     return 0
 
 
@@ -139,13 +128,6 @@ def _ratios(done: Mapping[str, Done]) -> dict[str, float | None]:
             tried = done[run].trials[trial]
             ratios[name] = tried.paired[best_peer(tried)][MAIN].relative_low
     return ratios
-
-
-def _commit() -> str:
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(
-        asked, cwd=HERE, capture_output=True, text=True, check=False
-    ).stdout.strip()
 
 
 if __name__ == "__main__":

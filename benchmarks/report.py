@@ -52,6 +52,21 @@ QUESTIONS = (
         },
     ),
     Question(
+        "candidates",
+        "Do candidates reach the exact top ten?",
+        "python -m benchmarks.candidates --data FOLDER",
+        {
+            f"{data}_{kind}": f"recall@10 of a compressed shard, {named}, {asked}"
+            for data, named in (("movielens", "films"), ("beauty", "Beauty"))
+            for kind, asked in (
+                ("warm", "users with their histories"),
+                ("one_event", "users of one event"),
+                ("session", "sessions of three items"),
+                ("text", "texts"),
+            )
+        },
+    ),
+    Question(
         "search",
         "How near and how fast is a shard's search?",
         "python benchmarks/search.py --items 120000",
@@ -59,9 +74,37 @@ QUESTIONS = (
             "recall_at_10": "the least over text, taste, trained mix and users of one event",
             "filtered_recall_at_10": "text, with filters that pass 1, 10 and 50 %",
             "vs_faiss": "queries a second of CPU, by raw faiss's of the same kind in the process",
-            "vs_pgvector": "queries a second, by pgvector's at its chosen ef",
-            "vs_chromadb": "queries a second, by chromadb's at its chosen ef",
-            "vs_qdrant_edge": "queries a second, by qdrant-edge's at its chosen ef",
+            **{
+                name: f"queries a second{over}, by {peer}'s at its chosen ef"
+                for prefix, over in (("vs_", ""), ("http_vs_", " over HTTP, 16 clients"))
+                for peer in ("pgvector", "chromadb", "qdrant_edge")
+                for name in [prefix + peer]
+            },
+        },
+    ),
+    Question(
+        "scale",
+        "How do time and memory of a shard grow?",
+        "python -m benchmarks.scale",
+        {
+            "items": "of the largest catalogue, in one shard; those below are of it",
+            "items_growth": "items of the largest, by the smallest's",
+            "resident_bytes_per_item": "beyond the page cache, the process itself included",
+            "resident_gib": "the same, all items together",
+            "publish_peak_by_draft": "memory that publishing takes at its peak, by the draft's",
+            "vs_numpy_p50": "median time of numpy's scan of all vectors, by ours; text queries",
+            "vs_numpy_bytes": "resident bytes an item of that scan, by ours",
+            "recall_at_10": "the least over kinds of queries and numbers of shards",
+            "mix_p50_ms": "a user with history, median",
+            "mix_p99_ms": "a user with history, 99th percentile",
+            "mix_p50_growth": "by the smallest catalogue's (less is better)",
+            "mix_p99_growth": "by the smallest catalogue's (less is better)",
+            "text_p50_ms": "a text, median",
+            "text_p99_ms": "a text, 99th percentile",
+            "text_p50_growth": "by the smallest catalogue's (less is better)",
+            "text_p99_growth": "by the smallest catalogue's (less is better)",
+            "shards_memory_growth": "bytes an item in most shards, by one shard's",
+            "shards_slowest_p50": "median of the slowest of most shards, by one shard's (mix)",
         },
     ),
     Question(
@@ -76,6 +119,27 @@ QUESTIONS = (
         },
     ),
     Question(
+        "ingest",
+        "How near does ingestion come to its encoder, and what does a change cost?",
+        "python benchmarks/ingest.py",
+        {
+            "of_raw_encoder": "texts a second of ingestion, by those of bare encoder processes",
+            "incremental_speedup": "seconds of all items, by those after 1 % of them changed",
+            "incremental_bytes": "bytes stored after the change, by those of all items",
+        },
+    ),
+    Question(
+        "consume",
+        "How fast, and how surely, are events and items read from a broker?",
+        "python -m benchmarks.consume",
+        {
+            "of_plain_appends": "events a second, by those of appending them to the same store",
+            "of_plain_puts": "items a second, by those of putting them without a broker",
+            "applied_once": "share of messages with one effect, the consumer killed twice",
+            "lost": "messages without effect, the consumer killed twice",
+        },
+    ),
+    Question(
         "freshness",
         "How soon does an event change the next answer?",
         "python -m benchmarks.freshness",
@@ -83,6 +147,27 @@ QUESTIONS = (
             "freshness_p50_vs_floor": "by the same calls with nothing new (less is better)",
             "freshness_p99_vs_floor": "the same at the 99th percentile (less is better)",
             "changed_in_the_first_answer": "share of events that the very next answer shows",
+        },
+    ),
+    Question(
+        "item_freshness",
+        "How soon is an item found that is put?",
+        "python -m benchmarks.item_freshness",
+        {
+            "freshness_p50_s": "seconds from PUT to being found, at half of peak load, median",
+            "freshness_p99_s": "the same, 99th percentile",
+            "lost": "items that were not found",
+        },
+    ),
+    Question(
+        "swap",
+        "What does a swap of generations cost callers?",
+        "python benchmarks/swap.py",
+        {
+            "swap_failed": "calls that were refused or failed",
+            "swap_mixed": "answers of more than one generation",
+            "longest_vs_steady": "the longest call, by that without swaps (less is better)",
+            "p99_vs_steady": "the 99th percentile, by that without swaps (less is better)",
         },
     ),
     Question(
@@ -94,6 +179,8 @@ QUESTIONS = (
             "items_growth": "items, the same",
             "cpu_growth": "CPU seconds, the same (less is better)",
             "memory_growth": "peak memory, the same (less is better)",
+            "ndcg10_vs_item_knn_10000_items": "NDCG@10 on planted tastes, by item-kNN's",
+            "ndcg10_vs_item_knn_30000_items": "the same, with 30,000 items",
         },
     ),
 )
@@ -118,7 +205,7 @@ def _section(question: Question, found: dict[str, Any]) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.5g}"
 
 
 def _measured(found: dict[str, Any]) -> str:

@@ -45,9 +45,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_run_writes_every_ratio_and_its_peers(folder: Path) -> None:
-    out = folder / "results" / "quality.json"
+    out = folder / "results"
     assert main(["--data", str(folder), "--out", str(out)]) == 0
-    written = json.loads(out.read_text())
+    written = json.loads((out / "quality.json").read_text())
     assert set(written["ratios"]) == {*RATIOS, *LOWS}
     warm = written["runs"]["movielens-small warm"]["trials"]["warm"]
     assert (

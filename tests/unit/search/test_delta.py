@@ -93,7 +93,7 @@ def answers(delta: Delta) -> list[object]:
         *told(exact.score(rows, additive, MIX, delta.allowed)),
         *told(exact.near(rows, nearest, delta.allowed)),
         exact.gather(rows, events, MIX).tolist(),
-        {one: (rows.item(row), rows.text[row].tolist()) for one, row in rows.row_of.items()},
+        {one: (rows.item(row), rows.text[row].tolist()) for one, row in delta.row_of.items()},
     ]
 
 
