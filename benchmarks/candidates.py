@@ -20,13 +20,13 @@ from llmrec_ray.evaluation.data import Past, pasts_of
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.user import fold, session
 from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.online.shares import Pull, prior_factor
 from llmrec_ray.parts import load_embedder
 from llmrec_ray.pipeline import Sources, ingest
 from llmrec_ray.ports import Embedder, History
 from llmrec_ray.search.exact import text_addend
 from llmrec_ray.settings import Settings
 from llmrec_ray.shard import Shard
-from llmrec_ray.shares import Pull, prior_factor
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Float32s, Scope, ScoreQuery, SessionItem, UserState
 

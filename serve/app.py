@@ -18,10 +18,10 @@ from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.live import LiveItems
+from llmrec_ray.online.live import LiveItems
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.parts import load_embedder, open_events, open_items, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import Settings
 from serve.calls.handles import PoolEmbedder, PoolGenerator, PoolReader, ShardSearcher
 from serve.calls.hedging import Hedged

@@ -10,7 +10,7 @@ log = logging.getLogger("ray.serve")
 
 
 class Remembering(Protocol):
-    """What has caches of users (`llmrec_ray.recommender.Recommender`)."""
+    """What has caches of users (`llmrec_ray.online.recommender.Recommender`)."""
 
     async def follow_erasures(self) -> None: ...
 

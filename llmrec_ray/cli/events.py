@@ -40,7 +40,7 @@ def export(
 @app.command()
 def forget(event: Event, file: SettingsFile = None, output: OutputOption = Output.TABLE) -> None:
     """Forget one event, and the recommendations that may have been computed from it."""
-    from llmrec_ray.forgetting import forget_event
+    from llmrec_ray.online.forgetting import forget_event
     from llmrec_ray.parts import open_events, open_objects
 
     settings = settings_of(file)

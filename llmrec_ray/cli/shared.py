@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from llmrec_ray.catalog.description import CatalogDescription
-    from llmrec_ray.forgetting import Receipt
+    from llmrec_ray.online.forgetting import Receipt
     from llmrec_ray.ports import ObjectStore
     from llmrec_ray.settings import Settings
 

@@ -19,7 +19,7 @@ def users() -> None:
 @app.command()
 def forget(user: User, file: SettingsFile = None, output: OutputOption = Output.TABLE) -> None:
     """Forget a user: events, recommendations, exports. A running service follows by itself."""
-    from llmrec_ray.forgetting import forget_user
+    from llmrec_ray.online.forgetting import forget_user
     from llmrec_ray.parts import open_events, open_objects
 
     settings = settings_of(file)

@@ -13,11 +13,11 @@ from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.user import fold
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.publish import publish
+from llmrec_ray.online.shares import Pull, prior_factor
 from llmrec_ray.pipeline import learn
 from llmrec_ray.ports import History
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
-from llmrec_ray.shares import Pull, prior_factor
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Bools, Ints, Scope, ScoreQuery
 

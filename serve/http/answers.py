@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from llmrec_ray.intake import Learned
-from llmrec_ray.replay import Replay
+from llmrec_ray.online.intake import Learned
+from llmrec_ray.online.replay import Replay
 from llmrec_ray.types import Explanation, Item, Recommendations, Recommended
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from llmrec_ray.intake import Learned
+from llmrec_ray.online.intake import Learned
 from llmrec_ray.timing import running
 from serve.http import answers, messages, receipts
 from serve.http.answers import ErrorAt

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from llmrec_ray.recommender import Recommender
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.timing import running, stage
 from llmrec_ray.types import Explanation, Recommendations
 from serve.http import answers, problems

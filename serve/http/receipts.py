@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llmrec_ray.forgetting import Receipt
+from llmrec_ray.online.forgetting import Receipt
 
 
 class ReceiptAnswer(BaseModel):

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from llmrec_ray.api_keys import Keyring
-from llmrec_ray.live import LiveItems
-from llmrec_ray.recommender import Recommender
+from llmrec_ray.online.live import LiveItems
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.settings import LimitSettings
 from serve.http import answers
 from serve.observe.meters import LocalMeters, Meters

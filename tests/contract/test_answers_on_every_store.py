@@ -10,9 +10,9 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.local_shards import LocalShards
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.pipeline import Sources, ingest
 from llmrec_ray.ports import ObjectStore
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore

@@ -12,8 +12,8 @@ from sqlalchemy import MetaData, create_engine, make_url, select
 from llmrec_ray.errors import Erased
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.exports import export_events, rewrite
-from llmrec_ray.forgetting import forget_event, forget_user
 from llmrec_ray.generation.publish import publish
+from llmrec_ray.online.forgetting import forget_event, forget_user
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import EVENTS_SCHEMA
 from llmrec_ray.types import (

@@ -10,8 +10,8 @@ from llmrec_ray.explain.explainer import Explainer
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.ports import Embedder, EventStore, ObjectStore
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.shard import Shard
 from llmrec_ray.types import Float32s, Reading
 from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher

@@ -13,10 +13,10 @@ from llmrec_ray.generation.buckets import bucket_of, shard_buckets
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.item_log import PAGE, ItemChange, ItemLog, ItemWrite, Written
-from llmrec_ray.live import LiveItems
 from llmrec_ray.local_shards import LocalShards
+from llmrec_ray.online.live import LiveItems
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.ports import EncoderInfo
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.shard import Shard
 from llmrec_ray.types import Float32s
 from tests.support.generations import FaultyStore

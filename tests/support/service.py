@@ -18,10 +18,10 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.item_log import PAGE, ItemChange, ItemWrite, Written
-from llmrec_ray.live import LiveItems
+from llmrec_ray.online.live import LiveItems
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.pipeline import Ingested, Sources, ingest
 from llmrec_ray.ports import EncoderInfo, EventStore, Generator, Prompt
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings, LimitSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore

@@ -17,11 +17,11 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.live import LiveItems
 from llmrec_ray.local_shards import LocalShards
+from llmrec_ray.online.live import LiveItems
+from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.pipeline import Sources, ingest
 from llmrec_ray.ports import EncoderInfo
-from llmrec_ray.recommender import Recommender
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from llmrec_ray.errors import EventConflict, InvalidInput
+from llmrec_ray.online.shares import part
 from llmrec_ray.schemas import EVENTS_SCHEMA
-from llmrec_ray.shares import part
 from llmrec_ray.types import Recommendations, RecommendRequest
 from tests.unit.online.conftest import START, House
 

@@ -18,8 +18,8 @@ from llmrec_ray.errors import (
     VersionConflict,
 )
 from llmrec_ray.item_log import ItemWrite, Written
-from llmrec_ray.live import LiveItems
 from llmrec_ray.local_shards import LocalShards
+from llmrec_ray.online.live import LiveItems
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.types import (
     AnyOf,

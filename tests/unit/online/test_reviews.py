@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmrec_ray.errors import EventStoreUnavailable
-from llmrec_ray.reviews import AT_ONCE, WAITING, Reviews
+from llmrec_ray.online.reviews import AT_ONCE, WAITING, Reviews
 from llmrec_ray.types import (
     Event,
     EventShare,

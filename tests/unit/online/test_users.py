@@ -8,9 +8,9 @@ from llmrec_ray.errors import EventStoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore
 from llmrec_ray.feedback.rows import user_key
 from llmrec_ray.local_shards import LocalShards
+from llmrec_ray.online.users import Users
 from llmrec_ray.ports import History
 from llmrec_ray.types import Reading
-from llmrec_ray.users import Users
 from tests.unit.online.conftest import House
 
 MakeHouse = Callable[..., House]

@@ -14,11 +14,12 @@ import numpy as np
 from llmrec_ray.errors import ItemNotFound, SearchUnavailable
 from llmrec_ray.feedback.user import session, session_reviews
 from llmrec_ray.generation.manifest import Manifest
+from llmrec_ray.online.shares import Pull, Spoken, part, prior_factor, taken_apart
+from llmrec_ray.online.users import Asker, Users
 from llmrec_ray.ports import QueryEmbedder, Searcher
 from llmrec_ray.search.exact import text_addend
 from llmrec_ray.search.filters import validate_filter
 from llmrec_ray.search.opinions import opinion_shares
-from llmrec_ray.shares import Pull, Spoken, part, prior_factor, taken_apart
 from llmrec_ray.timing import stage
 from llmrec_ray.types import (
     Coverage,
@@ -34,7 +35,6 @@ from llmrec_ray.types import (
     ScoreQuery,
     Shown,
 )
-from llmrec_ray.users import Asker, Users
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
 
-from llmrec_ray.answering import Answering, Inputs, answer_of, check_filter, no_item
 from llmrec_ray.errors import (
     GenerationMissing,
     SearchUnavailable,
@@ -19,16 +18,18 @@ from llmrec_ray.explain.evidence import Facts, facts_of
 from llmrec_ray.explain.explainer import Explainer, How, Piece
 from llmrec_ray.feedback.elsewhere import Elsewhere
 from llmrec_ray.feedback.log import ShownLog
-from llmrec_ray.forgetting import Receipt, forget_event, forget_user
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.intake import Intake, Learned
-from llmrec_ray.interleave import interleaved
 from llmrec_ray.item_log import ItemLog
+from llmrec_ray.online.answering import Answering, Inputs, answer_of, check_filter, no_item
+from llmrec_ray.online.forgetting import Receipt, forget_event, forget_user
+from llmrec_ray.online.intake import Intake, Learned
+from llmrec_ray.online.interleave import interleaved
+from llmrec_ray.online.replay import AsOf, Recalled, Replay, manifest_of, question_of, under_its_id
+from llmrec_ray.online.reviews import Reviews
+from llmrec_ray.online.shares import part
+from llmrec_ray.online.users import Users
 from llmrec_ray.ports import EventStore, ObjectStore, QueryEmbedder, ReviewReader, Searcher
-from llmrec_ray.replay import AsOf, Recalled, Replay, manifest_of, question_of, under_its_id
-from llmrec_ray.reviews import Reviews
-from llmrec_ray.shares import part
 from llmrec_ray.timing import stage
 from llmrec_ray.types import (
     Event,
@@ -40,7 +41,6 @@ from llmrec_ray.types import (
     RecommendRequest,
     Scope,
 )
-from llmrec_ray.users import Users
 
 CITABLE = 8
 """Events of an item that an explanation may choose from: its largest positive shares."""
