@@ -1,13 +1,15 @@
 """Rows in, faiss indexes of 4-bit codes out: they read all codes for a query, or the likely lists.
 
 Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest, the head, have a codebook of their own.
+ones are among them. So the largest, the head, have a codebook of their own. Texts are coded by their
+strongest dimensions, rotated so that each says as much as another: half as many find as much.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportCallIssue=false
 # (faiss describes its C++ signatures, which its Python layer widens)
 
+from collections.abc import Callable
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, cast
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 HEAD = 0.01
 HEAD_LEAST = 64  # rows that train the head's codebook
 EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
+TEXT_SHARE = 0.95  # of the texts' squared lengths, which the dimensions that are coded have
 TRAINING = 8_192  # rows; a codebook has 16 entries
 ADDED = 16_384  # rows copied at once
 SCAN_LISTS = 16
@@ -36,31 +39,60 @@ class Scan:
     """
 
     def __init__(self, rows: Rows, *, probed: float | None) -> None:
+        self._shorten = _Shorten(rows)
         head = _head(_norms(rows))
         rest = np.setdiff1d(np.arange(len(rows)), head)
         lists = SCAN_LISTS if probed else int(4 * sqrt(len(rest)))
-        self._parts = [_Codes(rows, rest, lists, probed or IVF_PROBED)]
+
+        def short(some: Ints) -> Float32s:
+            return self._shorten(rows.vectors(some))
+
+        self._parts = [_Codes(short, rest, lists, probed or IVF_PROBED)]
         if len(head):
-            self._parts.append(_Codes(rows, head, 1, 1.0))
+            self._parts.append(_Codes(short, head, 1, 1.0))
 
     def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
         """The nearest `count` by their codes, of the head and of the others."""
         hidden = len(allowed) - int(np.count_nonzero(allowed))
+        vector = self._shorten(vector)
         found = [codes.nearest(vector, count, allowed, hidden) for codes in self._parts]
         if len(found) == 1:
             return found[0]
         return np.concatenate([rows for rows, _ in found]), np.concatenate([v for _, v in found])
 
 
+class _Shorten:
+    """[p ; t] to [p ; t A], with texts' strongest axes A: float32 […, dim] to […, fewer, even]."""
+
+    def __init__(self, rows: Rows) -> None:
+        random = np.random.default_rng(SEED)
+        sample = np.sort(random.permutation(len(rows))[:TRAINING])
+        text = rows.text[sample].astype(np.float64)
+        shares, axes = np.linalg.eigh(text.T @ text)
+        enough = np.cumsum(shares[::-1]) >= TEXT_SHARE * shares.sum()
+        kept = min(int(np.argmax(enough)) + 1, text.shape[1])
+        turned = np.linalg.qr(random.normal(size=(kept, kept)))[0]
+        self._axes = (axes[:, ::-1][:, :kept] @ turned).astype(np.float32)
+        self._taste_dim = rows.target.shape[1]
+
+    def __call__(self, vectors: Float32s) -> Float32s:
+        taste, text = vectors[..., : self._taste_dim], vectors[..., self._taste_dim :]
+        short = np.concatenate([taste, text @ self._axes], axis=-1)
+        if odd := short.shape[-1] % 2:  # codes take dimensions in pairs
+            short = np.pad(short, [(0, 0)] * (short.ndim - 1) + [(0, odd)])
+        return short
+
+
 class _Codes:
     """The codes of some rows, ascending; their codebook is trained on these alone."""
 
-    def __init__(self, rows: Rows, coded: Ints, lists: int, probed: float) -> None:
+    def __init__(
+        self, vectors: Callable[[Ints], Float32s], coded: Ints, lists: int, probed: float
+    ) -> None:
         lists = max(1, min(lists, len(coded) // 64))
         self._coded = coded
         self._probes = ceil(probed * lists)
-        self._dim = rows.dim
-        self._index = self._build(rows, lists)
+        self._index = self._build(vectors, lists)
 
     def nearest(
         self, vector: Float32s, count: int, allowed: Bools, hidden: int
@@ -76,7 +108,7 @@ class _Codes:
             count += hidden
         faiss.omp_set_num_threads(1)  # OpenMP keeps this for each calling thread
         products, found = self._index.search(
-            self._padded(vector[np.newaxis]),
+            vector[np.newaxis],
             min(count, len(self._coded)),
             params=faiss.SearchParametersIVF(**options),
         )
@@ -87,28 +119,24 @@ class _Codes:
         seen = allowed[rows]
         return rows[seen], rough[seen]
 
-    def _build(self, rows: Rows, lists: int) -> "faiss.IndexIVFPQFastScan":
+    def _build(self, vectors: Callable[[Ints], Float32s], lists: int) -> "faiss.IndexIVFPQFastScan":
         import faiss
 
-        even = self._dim + self._dim % 2
+        random = np.random.default_rng(SEED)
+        wanted = max(TRAINING, 64 * lists)
+        sample = vectors(np.sort(random.permutation(self._coded)[:wanted]))
+        dim = sample.shape[1]
         faiss.omp_set_num_threads(1)
         index = cast(
             "faiss.IndexIVFPQFastScan",
-            faiss.index_factory(even, f"IVF{lists},PQ{even // 2}x4fs", faiss.METRIC_INNER_PRODUCT),
+            faiss.index_factory(dim, f"IVF{lists},PQ{dim // 2}x4fs", faiss.METRIC_INNER_PRODUCT),
         )
         index.cp.seed = SEED
         index.pq.cp.min_points_per_centroid = 1  # or faiss warns on stderr of a small head
-        random = np.random.default_rng(SEED)
-        wanted = max(TRAINING, 64 * lists)
-        sample = random.permutation(self._coded)[:wanted]
-        index.train(self._padded(rows.vectors(np.sort(sample))))
+        index.train(sample)
         for start in range(0, len(self._coded), ADDED):
-            index.add(self._padded(rows.vectors(self._coded[start : start + ADDED])))
+            index.add(vectors(self._coded[start : start + ADDED]))
         return index
-
-    def _padded(self, vectors: Float32s) -> Float32s:
-        """Codes take dimensions in pairs: an odd one gets a companion that is zero."""
-        return np.pad(vectors, ((0, 0), (0, 1))) if self._dim % 2 else vectors
 
 
 def _norms(rows: Rows) -> Float32s:
