@@ -1,8 +1,8 @@
 """Rows in, faiss indexes of 4-bit codes out: they read all codes for a query, or the likely lists.
 
 Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest, the head, have a codebook of their own. Texts are coded by their
-strongest dimensions, rotated so that each says as much as another: half as many find as much.
+ones are among them. So the largest, the head, have a codebook of their own. Texts are coded by
+their strongest axes, turned so that each says as much as another: half of them find as much.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
