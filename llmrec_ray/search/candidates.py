@@ -13,9 +13,9 @@ from llmrec_ray.search.index import Index, is_selective
 from llmrec_ray.search.segment import Rows
 from llmrec_ray.types import Bools, Float32s, Float64s, Ints, Mix, ScoreQuery, WeightedEvent
 
-NEAREST = 160  # rows scored for their vectors, and for each row of the answer as many as the next
+NEAREST = 240  # rows scored for their vectors, and for each row of the answer as many as the next
 NEAREST_EACH = 4
-REACH = 4  # times as many are asked of the index where neighbours or the prior order them anew
+REACH = 3  # times as many are asked of the index where neighbours or the prior order them anew
 LINKED = 1_024  # neighbours of a history that are scored, those that it pulls most
 POPULAR = 128
 
