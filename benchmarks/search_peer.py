@@ -21,11 +21,14 @@ Search = Callable[[np.ndarray, int, int], list[int]]
 
 
 def chromadb(vectors: np.ndarray) -> Search:
-    """An in-process collection; its ef is changed in place."""
+    """An in-process collection; it reads its ef when it is opened."""
     import chromadb  # pyright: ignore[reportMissingImports]
+    from chromadb.api.shared_system_client import (  # pyright: ignore[reportMissingImports]
+        SharedSystemClient,
+    )
 
-    client = chromadb.PersistentClient(tempfile.mkdtemp(prefix="chroma-"))
-    collection = client.create_collection(
+    folder = tempfile.mkdtemp(prefix="chroma-")
+    collection = chromadb.PersistentClient(folder).create_collection(
         "items",
         embedding_function=None,
         configuration={
@@ -40,13 +43,17 @@ def chromadb(vectors: np.ndarray) -> Search:
     for start in range(0, len(vectors), 5000):
         part = vectors[start : start + 5000]
         collection.add(ids=[str(start + n) for n in range(len(part))], embeddings=part)
-    now = [0]
+    opened = {0: collection}
 
     def search(vector: np.ndarray, ef: int, count: int) -> list[int]:
-        if now[0] != ef:
-            collection.modify(configuration={"hnsw": {"ef_search": ef}})
-            now[0] = ef
-        found = collection.query(query_embeddings=vector[None], n_results=count, include=[])
+        if ef not in opened:
+            [(_, before)] = opened.items()
+            before.modify(configuration={"hnsw": {"ef_search": ef}})
+            SharedSystemClient.clear_system_cache()
+            again = chromadb.PersistentClient(folder).get_collection("items", None)
+            opened.clear()
+            opened[ef] = again
+        found = opened[ef].query(query_embeddings=vector[None], n_results=count, include=[])
         return [int(name) for name in found["ids"][0]]
 
     return search
