@@ -66,6 +66,29 @@ def search(found: Results, to: Path) -> None:
         panel.legend(fontsize=8)
 
 
+def scale(found: Results, to: Path) -> None:
+    """Times and resident memory of one shard over its items, and of the largest over shards."""
+    sizes = found["sizes"]
+    items = [one["items"] for one in sizes]
+    alone = [one["shards"]["1"] for one in sizes]
+    largest = sizes[-1]["shards"]
+    with _figure(to, 3) as (times, memory, shards):
+        for kind in alone[0]["times"]:
+            for quantile, style in (("p50_ms", "o-"), ("p99_ms", "o--")):
+                values = [one["times"][kind][quantile] for one in alone]
+                times.plot(items, values, style, label=f"{kind} {quantile[:3]}")
+        times.set(xscale="log", yscale="log", xlabel="items of a shard", ylabel="ms a query")
+        memory.plot(items, [one["resident_bytes_per_item"] for one in alone], "ko-")
+        memory.set(xscale="log", yscale="log", xlabel="items of a shard")
+        memory.set(ylabel="bytes an item, beyond the page cache")
+        for kind in alone[0]["times"]:
+            values = [one["times"][kind]["slowest_p50_ms"] for one in largest.values()]
+            shards.plot([int(count) for count in largest], values, "o-", label=f"{kind} p50")
+        shards.set(xlabel=f"shards of {items[-1]:,} items", ylabel="ms, the slowest shard")
+        times.legend(fontsize=8)
+        shards.legend(fontsize=8)
+
+
 def embed(found: Results, to: Path) -> None:
     """Texts a second of each runtime."""
     runtimes = found["runtimes"]
@@ -95,6 +118,7 @@ def learning_scale(found: Results, to: Path) -> None:
 PLOTS: Mapping[str, Callable[[Results, Path], None]] = {
     "quality": quality,
     "search": search,
+    "scale": scale,
     "embed": embed,
     "learning_scale": learning_scale,
 }
