@@ -89,8 +89,8 @@ QUESTIONS = (
         {
             "items": "of the largest catalogue, in one shard; those below are of it",
             "items_growth": "items of the largest, by the smallest's",
-            "resident_bytes_per_item": "beyond the page cache, the process itself included",
-            "resident_gib": "the same, all items together",
+            "resident_bytes_per_item": "beyond the page cache and what the process itself takes",
+            "resident_gib": "of all items and the process, beyond the page cache",
             "publish_peak_by_draft": "memory that publishing takes at its peak, by the draft's",
             "vs_numpy_p50": "median time of numpy's scan of all vectors, by ours; text queries",
             "vs_numpy_bytes": "resident bytes an item of that scan, by ours",
