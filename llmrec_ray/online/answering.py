@@ -80,8 +80,10 @@ class Answering:
         with stage("search"):
             found = await self._searcher.score(manifest.generation, query)
         if request.user_id is not None and asker.behind(found.coverage) and not again:
-            inputs.users.forget(request.user_id)  # it was gathered from items that changed since
-            return await self.answer(request, manifest, inputs, again=True)
+            current = await inputs.users.unmoved(request.user_id, asker, manifest)
+            if current is None:
+                return await self.answer(request, manifest, inputs, again=True)
+            pull = replace(pull, coverages=_coverages(current, visit))
         found = replace(found, coverage=reduce(Coverage.__and__, pull.coverages, found.coverage))
         evidence: dict[str, Evidence] = {}
         version = asker.state.user_version if request.user_id is not None else None
@@ -116,7 +118,7 @@ class Answering:
             (*user.opinions, *visit.opinions),
             vector,
             spoken,
-            [one.coverage for one in askers if one.coverage is not None],
+            _coverages(*askers),
         )
 
     async def _evidence(self, found: Found, pull: Pull, manifest: Manifest) -> dict[str, Evidence]:
@@ -137,6 +139,10 @@ class Answering:
             candidate.item_id: taken_apart(candidate, pull, by_vectors[:, at], titles)
             for at, candidate in enumerate(found.candidates)
         }
+
+
+def _coverages(*askers: Asker) -> list[Coverage]:
+    return [one.coverage for one in askers if one.coverage is not None]
 
 
 def check_filter(condition: Filter | None, manifest: Manifest) -> None:

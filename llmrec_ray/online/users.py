@@ -88,6 +88,20 @@ class Users:
         self._remember(user_id, asker, forgotten)
         return asker
 
+    async def unmoved(self, user_id: str, asker: Asker, manifest: Manifest) -> Asker | None:
+        """The asker as shards have it by now, remembered; None where its vector is another one.
+
+        Most live changes are of items that a user has nothing to do with: to gather again is
+        cheaper than to read the history and to search again.
+        """
+        forgotten = self._forgotten
+        again = await self.gather(asker.state, manifest)
+        if not np.array_equal(again.vector, asker.vector):
+            self.forget(user_id)
+            return None
+        self._remember(user_id, again, forgotten)
+        return again
+
     def forget(self, user_id: str) -> None:
         """Drop what is remembered of a user, and what requests are reading meanwhile."""
         self._forgotten += 1
