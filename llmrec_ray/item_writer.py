@@ -13,12 +13,11 @@ from llmrec_ray.catalog.live import ItemDraft, clean_item
 from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.errors import Conflict, EmbedderUnavailable, InvalidInput
 from llmrec_ray.generation.activation import require_encoder
+from llmrec_ray.generation.draft import not_of_length_one
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, Written
 from llmrec_ray.ports import PassageEmbedder
 from llmrec_ray.types import FieldKind, Float32s, Item
-
-NORM_TOLERANCE = 1e-3
 
 
 class ItemWriter:
@@ -95,8 +94,7 @@ def _check_distinct(item_ids: Sequence[str]) -> None:
 def _check_vectors(vectors: Float32s, count: int, dim: int) -> None:
     """What is not of length 1 (zero, or not a number) would poison every search."""
     fits = vectors.shape == (count, dim) and vectors.dtype == np.float32
-    norms = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64) if fits else np.zeros(0)
-    if not fits or not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):
+    if not fits or len(not_of_length_one(vectors)):
         raise EmbedderUnavailable(
             "the embedder gave a vector that is not finite, not of length 1 or of another"
             " dimension, so nothing was stored. Look at the model that embedding.model names."

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from llmrec_ray.catalog.text import passages
 from llmrec_ray.errors import Corrupt, EncoderMismatch, InvalidInput
-from llmrec_ray.generation.draft import ITEMS, NORM_TOLERANCE
+from llmrec_ray.generation.draft import ITEMS, not_of_length_one
 from llmrec_ray.generation.finished import part_name, recall, remember
 from llmrec_ray.generation.live_rows import read_live
 from llmrec_ray.generation.manifest import Manifest, Segment
@@ -187,8 +187,7 @@ def _check(made: Float32s, encoder: EncoderInfo, item_ids: Sequence[str]) -> Non
             f"{encoder.name} returned vectors of shape {list(made.shape)} for {len(item_ids)} texts"
             f" and {encoder.dim} dimensions. Every worker must load the same model."
         )
-    norms = np.einsum("nd,nd->n", made, made, dtype=np.float64)
-    wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
+    wrong = not_of_length_one(made)
     if len(wrong):
         raise InvalidInput(
             f"{encoder.name} returned {len(wrong)} vectors that are not finite and of length 1, for"

@@ -1,12 +1,13 @@
 """What every test gets: a marker by folder, an environment of its own, and a free port."""
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.server_process import free_ports
 
 HERE = Path(__file__).parent
 # How long an example takes is the machine's affair, as every timing in a test is.
@@ -46,6 +47,5 @@ def unit_tests_start_no_ray(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    [port] = free_ports(1)
+    return port

@@ -25,7 +25,7 @@ from llmrec_ray.schemas import (
     vectors_schema,
 )
 from llmrec_ray.storage.columns import dictionary, numbers, texts, vectors, vectors_dim
-from llmrec_ray.types import EventWeights, Mix
+from llmrec_ray.types import EventWeights, Float32s, Ints, Mix
 
 ITEMS = "items"
 TOMBSTONES = "tombstones"
@@ -145,10 +145,15 @@ def _checked_items(draft: Draft) -> pa.Table:
     return items
 
 
+def not_of_length_one(found: Float32s) -> Ints:
+    """The rows of vectors float32 [rows, dim] that are of another length, or not finite."""
+    norms = np.einsum("nd,nd->n", found, found, dtype=np.float64)
+    return np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
+
+
 def _check_text(channel: ChannelTable, draft: Draft) -> None:
     found = vectors(channel.table)
-    norms = np.einsum("nd,nd->n", found, found, dtype=np.float64)
-    wrong = np.flatnonzero(~(np.abs(norms - 1.0) <= NORM_TOLERANCE))  # NaN is wrong too
+    wrong = not_of_length_one(found)
     if len(wrong):
         item_id = texts(draft.items, ITEM_ID)[int(wrong[0])]
         raise InvalidInput(

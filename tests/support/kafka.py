@@ -4,7 +4,6 @@ It tells the end of a partition wrongly after batches of several messages, so `p
 after the other; and it keeps nothing when it is stopped.
 """
 
-import socket
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_ports, listens
 
 READY_WITHIN_S = 30.0
 
@@ -23,9 +22,8 @@ class KafkaServer:
     def __init__(self, folder: Path, *, password: bool = False) -> None:
         self._password = password
         self._process = ServerProcess(folder, "tansu", ready_within_s=READY_WITHIN_S)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
+        [self._port] = free_ports(1)
+        self._address = f"127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
@@ -86,9 +84,7 @@ class KafkaServer:
         ]
 
     def _listens(self) -> bool:
-        host, port = self._address.split(":")
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
+        return listens(self._port)
 
 
 def kafka_server() -> str:

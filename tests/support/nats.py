@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import Self
@@ -12,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StorageType, StreamConfig
 
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_ports, listens
 
 READY_WITHIN_S = 30.0
 AT_ONCE = 500
@@ -27,9 +26,7 @@ class NatsServer:
         self._jetstream = jetstream
         self._password = password
         self._process = ServerProcess(folder, "nats-server", ready_within_s=READY_WITHIN_S)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        [self._port] = free_ports(1)
 
     @property
     def url(self) -> str:
@@ -86,8 +83,7 @@ class NatsServer:
         return [nats_server(), "-a", "127.0.0.1", "-p", str(self._port), *jetstream, *access]
 
     def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+        return listens(self._port)
 
 
 def nats_server() -> str:

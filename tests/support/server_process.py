@@ -1,5 +1,6 @@
 """A server's command in, a process that answers out; what it says goes to a file of its folder."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -38,3 +39,21 @@ class ServerProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago; all are held until the last is found, so they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def listens(port: int) -> bool:
+    """Whether something on this machine takes connections at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,7 +1,9 @@
 """User states: cached by version and generation, and the last known one while the store is away."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from llmrec_ray.errors import EventStoreUnavailable
@@ -75,6 +77,26 @@ async def test_another_generation_is_gathered_anew(
     for shard in home.shards:
         shard.prepare(newer)
     assert (await users.of("u0", newer)).generation == "g-newer"
+    assert store.read == 2
+
+
+async def test_a_vector_that_live_changes_left_as_it_was_needs_no_history(
+    home: House, store: Counting, users: Users
+) -> None:
+    asker = await users.of("u0", home.manifest)
+    again = await users.unmoved("u0", asker, home.manifest)
+    assert again is not None
+    assert again.state is asker.state
+    assert await users.of("u0", home.manifest) is again
+    assert store.read == 1
+
+
+async def test_a_vector_that_live_changes_moved_is_forgotten(
+    home: House, store: Counting, users: Users
+) -> None:
+    asker = replace(await users.of("u0", home.manifest), vector=np.ones(home.manifest.dim))
+    assert await users.unmoved("u0", asker, home.manifest) is None
+    await users.of("u0", home.manifest)
     assert store.read == 2
 
 
