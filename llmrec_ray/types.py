@@ -21,7 +21,7 @@ FieldKind = Literal["text", "tags", "number", "image"]
 EventType = Literal["view", "click", "like", "dislike", "rating", "review", "purchase"]
 Metric = Literal["cosine", "dot", "euclidean"]
 Runtime = Literal["torch", "openvino", "openvino-int8"]
-IndexKind = Literal["auto", "exact", "scan", "ivf"]
+IndexKind = Literal["auto", "exact", "scan"]
 ExplanationSource = Literal["llm", "template"]
 
 

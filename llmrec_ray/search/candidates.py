@@ -13,11 +13,12 @@ from llmrec_ray.search.index import Index, is_selective
 from llmrec_ray.search.segment import Rows
 from llmrec_ray.types import Bools, Float32s, Float64s, Ints, Mix, ScoreQuery, WeightedEvent
 
-NEAREST = 240  # rows scored for their vectors, and for each row of the answer as many as the next
+NEAREST = 200  # rows scored for their vectors, and for each row of the answer as many as the next
 NEAREST_EACH = 4
 REACH = 3  # times as many are asked of the index where neighbours or the prior order them anew
-LINKED = 1_024  # neighbours of a history that are scored, those that it pulls most
+SPARE = 4  # times as many rows as are answered: what rough products tell apart
 POPULAR = 128
+FAR = 1_024  # of a history's neighbours and the popular, those that gain most
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,48 +28,49 @@ class Pulls:
     rows: Ints
     sums: Float64s
 
-    def at(self, pool: Ints) -> Float64s:
-        """The sums of a pool's rows, ascending; 0 where nothing pulls."""
-        sums = np.zeros(len(pool))
-        if len(self.rows) and len(pool):
-            places = np.minimum(np.searchsorted(pool, self.rows), len(pool) - 1)
-            met = pool[places] == self.rows
-            sums[places[met]] = self.sums[met]
-        return sums
-
-    def within(self, allowed: Bools) -> tuple[Ints, Float64s]:
-        """The rows that are allowed, and their sums."""
-        seen = allowed[self.rows]
-        return self.rows[seen], self.sums[seen]
+    def at(self, some: Ints) -> Float64s:
+        """The sums of these rows; 0 where nothing pulls."""
+        if not len(self.rows):
+            return np.zeros(len(some))
+        places = np.minimum(np.searchsorted(self.rows, some), len(self.rows) - 1)
+        return np.where(self.rows[places] == some, self.sums[places], 0.0)
 
 
-def through_neighbours(weights: Float64s, event: WeightedEvent, mix: Mix) -> Float64s:
-    """grid(β w N): one event's addends to the rows that list it, shape as `weights`."""
-    return on_grid(mix.neighbours * event.weight * weights)
+def through_neighbours(linked: Float64s, weight: Float64s | float, mix: Mix) -> Float64s:
+    """grid(β w N): what events of a weight add to rows that list their items, shape as `linked`."""
+    return on_grid(mix.neighbours * weight * linked)
 
 
 def pulls_of(rows: Rows, events: Sequence[WeightedEvent], mix: Mix) -> Pulls:
     """Σ grid(β w N) over the events; addends on the grid have the same sum in any order."""
     if not events:
         return Pulls(np.arange(0), np.zeros(0))
-    targets, addends = [np.arange(0)], [np.zeros(0)]
-    for event in events:
-        linked, weights = rows.neighbours.of(event.item_id)
-        targets.append(linked)
-        addends.append(through_neighbours(weights, event, mix))
-    found, places = np.unique(np.concatenate(targets), return_inverse=True)
-    sums = np.bincount(places, np.concatenate(addends), minlength=len(found))
-    return Pulls(found, sums.astype(np.float64, copy=False))
+    linked = [rows.neighbours.of(event.item_id) for event in events]
+    lengths = [len(targets) for targets, _ in linked]
+    weights = np.repeat([event.weight for event in events], lengths)
+    addends = through_neighbours(np.concatenate([each for _, each in linked]), weights, mix)
+    targets = np.concatenate([targets for targets, _ in linked])
+    order = np.argsort(targets)
+    targets, addends = targets[order], addends[order]
+    starts = np.flatnonzero(np.diff(targets, prepend=-1))
+    return Pulls(targets[starts], np.add.reduceat(addends, starts) if len(starts) else addends)
 
 
 def nearest_pool(
-    rows: Rows, index: Index | None, vector: Float32s, allowed: Bools, limit: int
+    rows: Rows,
+    index: Index | None,
+    vector: Float32s,
+    allowed: Bools,
+    limit: int,
+    *,
+    one_text: bool,
 ) -> Ints:
     """Allowed rows whose [p ; t] is nearest to a vector [dim], ascending."""
     if index is None or is_selective(int(np.count_nonzero(allowed)), len(rows)):
         return np.flatnonzero(allowed)
     count = NEAREST + NEAREST_EACH * limit
-    return np.sort(_best(*index.nearest(vector, count, allowed), count))
+    near = index.nearest(vector, count, allowed, one_text=one_text)
+    return np.sort(near.rows[_best(near.rough, count)])
 
 
 def pool(
@@ -80,28 +82,54 @@ def pool(
 ) -> Ints:
     """The rows to score for an additive query, ascending.
 
-    The union of the nearest by vector, the history's neighbours and the top by prior: each alone
-    misses winners (without the prior, half of the top ten of users with one event).
+    The nearest by vector, and of the history's neighbours and the most popular those that could be
+    among the best though they are not near: each alone misses winners.
     """
     vector, limit, prior = query.vector.astype(np.float32), query.scope.limit, query.prior
+    one_text = not query.events
     if (
         index is None
         or not (prior or len(pulls.rows))
         or is_selective(int(np.count_nonzero(allowed)), len(rows))
     ):
-        return nearest_pool(rows, index, vector, allowed, limit)
+        return nearest_pool(rows, index, vector, allowed, limit, one_text=one_text)
     count = NEAREST + NEAREST_EACH * limit
-    nearest, rough = index.nearest(vector, REACH * count, allowed)
-    found = [_best(nearest, rough + prior * rows.popularity[nearest], count)]
-    linked, sums = pulls.within(allowed)
-    found.append(_best(linked, sums + prior * rows.popularity[linked], LINKED))
+    near = index.nearest(vector, REACH * count, allowed, one_text=one_text)
+    worth = near.rough + _beside(rows, near.rows, prior, pulls)
+    best = near.rows[_best(worth, count)]
+    far = _allowed(pulls.rows, allowed)
     if prior:
-        found.append(rows.most_popular[allowed[rows.most_popular]][:POPULAR])
-    return np.unique(np.concatenate(found))
+        far = np.concatenate([far, _allowed(rows.most_popular, allowed)[:POPULAR]])
+    beside = _beside(rows, far, prior, pulls)
+    reaching = beside + near.beyond >= _largest(worth, SPARE * limit)
+    far, beside = far[reaching], beside[reaching]
+    return _different(np.concatenate([best, far[_best(beside, FAR)]]))
 
 
-def _best(rows: Ints, values: Float32s | Float64s, count: int) -> Ints:
-    """The rows with the `count` largest values, in no order."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.argpartition(values, len(rows) - count)[len(rows) - count :]]
+def _beside(rows: Rows, some: Ints, prior: float, pulls: Pulls) -> Float64s:
+    """What some rows score beside their vectors."""
+    return pulls.at(some) + prior * rows.popularity[some]
+
+
+def _allowed(some: Ints, allowed: Bools) -> Ints:
+    return some[allowed[some]]
+
+
+def _largest(values: Float64s, place: int) -> float:
+    """The value at a place from the top; with fewer values, nothing is too small."""
+    if len(values) < place:
+        return -np.inf
+    return float(np.partition(values, len(values) - place)[len(values) - place])
+
+
+def _different(rows: Ints) -> Ints:
+    """Each once, ascending."""
+    rows = np.sort(rows)
+    return rows[np.flatnonzero(np.diff(rows, prepend=-1))]
+
+
+def _best(values: Float32s | Float64s, count: int) -> Ints:
+    """The places of the `count` largest values, in no order."""
+    if len(values) <= count:
+        return np.arange(len(values))
+    return np.argpartition(values, len(values) - count)[len(values) - count :]

@@ -106,7 +106,7 @@ def _products(pools: Sequence[Ints], parts: Sequence[tuple[Float32s, Float32s]])
         return [everything[place, found] for place, found in enumerate(pools)]
     return [
         sum(
-            (matrix[found] @ queries[place] for matrix, queries in parts),
+            (matrix.take(found, axis=0) @ queries[place] for matrix, queries in parts),
             np.zeros(len(found), np.float32),
         )
         for place, found in enumerate(pools)
@@ -124,7 +124,7 @@ def _score_one(
     scores = dots(rows.vectors(found[near]), query.vector) + neighbours[near] + prior[near]
     return [
         Candidate(
-            item_id=rows.ids[row],
+            item_id=item_id,
             title=rows.title(row),
             score=value,
             prior=query.prior * float(rows.popularity[row]),
@@ -133,7 +133,7 @@ def _score_one(
             else None,
             vector=rows.vectors(row) if query.with_parts else None,
         )
-        for row, value in _ranked(rows, found[near], scores, query.scope.limit)
+        for item_id, row, value in _ranked(rows, found[near], scores, query.scope.limit)
     ]
 
 
@@ -144,7 +144,7 @@ def _neighbour_shares(rows: Rows, events: Sequence[WeightedEvent], row: int, mix
         targets, weights = rows.neighbours.of(event.item_id)
         at = int(np.searchsorted(targets, row))
         if at < len(targets) and targets[at] == row:
-            shares[position] = through_neighbours(weights[at : at + 1], event, mix)[0]
+            shares[position] = through_neighbours(weights[at : at + 1], event.weight, mix)[0]
     return shares
 
 
@@ -168,8 +168,8 @@ def near(
         scores = _under(query.metric, exact, rows.norms[close], length)
         found.append(
             [
-                Candidate(rows.ids[row], rows.title(row), _reported(query.metric, value))
-                for row, value in _ranked(rows, close, scores, query.scope.limit)
+                Candidate(item_id, rows.title(row), _reported(query.metric, value))
+                for item_id, row, value in _ranked(rows, close, scores, query.scope.limit)
             ]
         )
     return found
@@ -178,7 +178,7 @@ def near(
 def _near_pool(rows: Rows, query: NearQuery, allowed: Bools, index: Index | None) -> Ints:
     no_taste = np.zeros(rows.target.shape[1], np.float32)
     vector = np.concatenate([no_taste, query.vector])
-    return nearest_pool(rows, index, vector, allowed, query.scope.limit)
+    return nearest_pool(rows, index, vector, allowed, query.scope.limit, one_text=True)
 
 
 def _fits(rows: Rows, metric: Metric) -> bool:
@@ -207,7 +207,10 @@ def _near_best(rough: Float64s, limit: int, slack: float) -> Ints:
     return np.flatnonzero(rough >= cut - 2 * slack)
 
 
-def _ranked(rows: Rows, found: Ints, scores: Float64s, limit: int) -> list[tuple[int, float]]:
-    pairs: list[tuple[int, float]] = list(zip(found.tolist(), scores.tolist(), strict=True))
-    pairs.sort(key=lambda pair: (-pair[1], rows.ids[pair[0]]))
-    return pairs[:limit]
+def _ranked(rows: Rows, found: Ints, scores: Float64s, limit: int) -> list[tuple[str, int, float]]:
+    """Item ids, rows and scores of the best, ties by item id."""
+    ranked = [
+        (-score, rows.ids[row], row)
+        for row, score in zip(found.tolist(), scores.tolist(), strict=True)
+    ]
+    return [(item_id, row, -score) for score, item_id, row in sorted(ranked)[:limit]]

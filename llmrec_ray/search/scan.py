@@ -1,142 +1,144 @@
-"""Rows in, faiss indexes of 4-bit codes out: they read all codes for a query, or the likely lists.
+"""Rows in, 4-bit codes of them out: a query reads all, or those of the texts that are like it.
+
+Both parts of [p ; t] are coded by their strongest axes, turned so that each says as much as
+another. Codes lie in lists of like texts, so a query of one text reads the likest lists only: those
+up to which nearly all of the nearest were found, for rows that no list was made from. Taste, sums
+of texts and filters do not follow the lists, and such queries read all.
 
 Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest, the head, have a codebook of their own. Texts are coded by
-their strongest axes, turned so that each says as much as another: half of them find as much.
+ones are among them. So the largest, the head, have codes of their own beside, and a query with
+taste reads those instead.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportCallIssue=false
-# (faiss describes its C++ signatures, which its Python layer widens)
-
-from collections.abc import Callable
 from math import ceil, sqrt
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from llmrec_ray.search.codes import Codes
+from llmrec_ray.search.index import Near
 from llmrec_ray.search.segment import Rows
 from llmrec_ray.types import Bools, Float32s, Ints
-
-if TYPE_CHECKING:
-    import faiss
 
 HEAD = 0.01
 HEAD_LEAST = 64  # rows that train the head's codebook
 EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
-TEXT_SHARE = 0.95  # of the texts' squared lengths, which the dimensions that are coded have
+KEPT = 0.95  # of the squared lengths, which the axes that are coded have
+LISTS = 1.0  # for each square root of rows
 TRAINING = 8_192  # rows; a codebook has 16 entries
+TRAINING_LIST = 40  # rows for each list
+TRIED = 12_000  # rows, of which the nearest are looked for
+TRIES = 2_000
+CLOSE = 25
+FOUND = 0.998  # of the closest
 ADDED = 16_384  # rows copied at once
-SCAN_LISTS = 16
-IVF_PROBED = 0.2
+FEW_ASKED = 300  # rows for the closest: the likest lists are enough
 SEED = 13
 
 
 class Scan:
-    """Product-quantised codes, 2 dimensions in 4 bits, in lists of which a share is probed.
-
-    `probed` 1.0 reads every code; None divides the rows finely and reads the nearest fifth.
-    """
-
-    def __init__(self, rows: Rows, *, probed: float | None) -> None:
-        self._shorten = _Shorten(rows)
-        head = _head(_norms(rows))
-        rest = np.setdiff1d(np.arange(len(rows)), head)
-        lists = SCAN_LISTS if probed else int(4 * sqrt(len(rest)))
-
-        def short(some: Ints) -> Float32s:
-            return self._shorten(rows.vectors(some))
-
-        self._parts = [_Codes(short, rest, lists, probed or IVF_PROBED)]
-        if len(head):
-            self._parts.append(_Codes(short, head, 1, 1.0))
-
-    def nearest(self, vector: Float32s, count: int, allowed: Bools) -> tuple[Ints, Float32s]:
-        """The nearest `count` by their codes, of the head and of the others."""
-        hidden = len(allowed) - int(np.count_nonzero(allowed))
-        vector = self._shorten(vector)
-        found = [codes.nearest(vector, count, allowed, hidden) for codes in self._parts]
-        if len(found) == 1:
-            return found[0]
-        return np.concatenate([rows for rows, _ in found]), np.concatenate([v for _, v in found])
-
-
-class _Shorten:
-    """[p ; t] to [p ; t A], with texts' strongest axes A: float32 […, dim] to […, fewer, even]."""
+    """Product-quantised codes of [p ; t], 2 dimensions in 4 bits, in lists by text."""
 
     def __init__(self, rows: Rows) -> None:
-        random = np.random.default_rng(SEED)
-        sample = np.sort(random.permutation(len(rows))[:TRAINING])
-        text = rows.text[sample].astype(np.float64)
-        shares, axes = np.linalg.eigh(text.T @ text)
-        enough = np.cumsum(shares[::-1]) >= TEXT_SHARE * shares.sum()
-        kept = min(int(np.argmax(enough)) + 1, text.shape[1])
-        turned = np.linalg.qr(random.normal(size=(kept, kept)))[0]
-        self._axes = (axes[:, ::-1][:, :kept] @ turned).astype(np.float32)
-        self._taste_dim = rows.target.shape[1]
-
-    def __call__(self, vectors: Float32s) -> Float32s:
-        taste, text = vectors[..., : self._taste_dim], vectors[..., self._taste_dim :]
-        short = np.concatenate([taste, text @ self._axes], axis=-1)
-        if odd := short.shape[-1] % 2:  # codes take dimensions in pairs
-            short = np.pad(short, [(0, 0)] * (short.ndim - 1) + [(0, odd)])
-        return short
-
-
-class _Codes:
-    """The codes of some rows, ascending; their codebook is trained on these alone."""
-
-    def __init__(
-        self, vectors: Callable[[Ints], Float32s], coded: Ints, lists: int, probed: float
-    ) -> None:
-        lists = max(1, min(lists, len(coded) // 64))
-        self._coded = coded
-        self._probes = ceil(probed * lists)
-        self._index = self._build(vectors, lists)
+        count = len(rows)
+        mixed = np.random.default_rng(SEED).permutation(count)
+        wanted = int(LISTS * sqrt(count))
+        learned, others = np.split(mixed, [min(max(TRAINING, TRAINING_LIST * wanted), count // 2)])
+        self._lists = max(1, min(wanted, len(learned) // TRAINING_LIST))
+        sample = np.sort(learned[:TRAINING])
+        self._taste, self._text = _strongest(rows.target[sample]), _strongest(rows.text[sample])
+        self._head = _head(_norms(rows))
+        self._codes = self._coded(
+            rows, learned[~self._head[learned]], np.arange(count), self._lists
+        )
+        head = np.flatnonzero(self._head)
+        self._of_head = self._coded(rows, head, head, 1) if len(head) else None
+        self._gap = self._far_enough(rows, others[:TRIED])
 
     def nearest(
-        self, vector: Float32s, count: int, allowed: Bools, hidden: int
-    ) -> tuple[Ints, Float32s]:
-        """At most `count` allowed rows and their rough products; `hidden` rows are not allowed."""
+        self, vector: Float32s, count: int, allowed: Bools, *, one_text: bool = False
+    ) -> Near:
+        """The nearest `count` by their codes, and where taste counts as many of the head."""
         import faiss
 
-        options: dict[str, object] = {"nprobe": self._probes}
+        selector = None
+        hidden = len(allowed) - int(np.count_nonzero(allowed))
         if hidden > count:
-            bits = np.packbits(allowed[self._coded], bitorder="little")
-            options["sel"] = faiss.IDSelectorBitmap(bits)
+            bits = np.packbits(allowed, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue] of C++
         else:  # a few hidden rows are left out afterwards, which is cheaper
             count += hidden
-        faiss.omp_set_num_threads(1)  # OpenMP keeps this for each calling thread
-        products, found = self._index.search(
-            vector[np.newaxis],
-            min(count, len(self._coded)),
-            params=faiss.SearchParametersIVF(**options),
-        )
-        there = found[0] >= 0
-        rows, rough = self._coded[found[0][there]], cast(Float32s, products[0][there])
-        if not hidden:
-            return rows, rough
-        seen = allowed[rows]
-        return rows[seen], rough[seen]
+        short = self._short(vector)
+        tastes = vector[: len(self._taste)].any()
+        likest = one_text and not tastes and not selector and count <= FEW_ASKED
+        lists = self._likest(short) if likest else self._lists
+        near = self._codes.nearest(short, count, lists, selector)
+        if len(near.rows) < count and lists < self._lists:
+            near = self._codes.nearest(short, count, self._lists, selector)
+        if tastes and self._of_head:
+            head = self._of_head.nearest(short, count, 1, selector)
+            near = _together(head, near.only(~self._head))
+        return near.only(allowed) if hidden and not selector else near
 
-    def _build(self, vectors: Callable[[Ints], Float32s], lists: int) -> "faiss.IndexIVFPQFastScan":
-        import faiss
+    def _likest(self, short: Float32s) -> int:
+        """How many lists are enough for one text."""
+        text = short[self._taste.shape[1] :]
+        likeness = self._codes.likeness(text)
+        least = likeness.max() - self._gap * float(np.linalg.norm(text))
+        return int(np.count_nonzero(likeness >= least))
 
-        random = np.random.default_rng(SEED)
-        wanted = max(TRAINING, 64 * lists)
-        sample = vectors(np.sort(random.permutation(self._coded)[:wanted]))
-        dim = sample.shape[1]
-        faiss.omp_set_num_threads(1)
-        index = cast(
-            "faiss.IndexIVFPQFastScan",
-            faiss.index_factory(dim, f"IVF{lists},PQ{dim // 2}x4fs", faiss.METRIC_INNER_PRODUCT),
-        )
-        index.cp.seed = SEED
-        index.pq.cp.min_points_per_centroid = 1  # or faiss warns on stderr of a small head
-        index.train(sample)
-        for start in range(0, len(self._coded), ADDED):
-            index.add(vectors(self._coded[start : start + ADDED]))
-        return index
+    def _short(self, vectors: Float32s) -> Float32s:
+        """[p ; t] to [p B ; t A] by strongest axes: float32 […, dim] to […, fewer]."""
+        dim = len(self._taste)
+        parts = vectors[..., :dim] @ self._taste, vectors[..., dim:] @ self._text
+        return np.concatenate(parts, axis=-1)
+
+    def _coded(self, rows: Rows, learned: Ints, coded: Ints, lists: int) -> Codes:
+        sample = self._short(rows.vectors(np.sort(learned)))
+        codes = Codes(sample, self._taste.shape[1], lists)
+        for start in range(0, len(coded), ADDED):
+            some = coded[start : start + ADDED]
+            codes.add(some, self._short(rows.vectors(some)))
+        return codes
+
+    def _far_enough(self, rows: Rows, tried: Ints) -> float:
+        """How much less like a text of length 1 than the likest a list may be that it reads.
+
+        Of a few rows the nearest one is about as near as the tenth of ten times as many.
+        """
+        texts = rows.text[np.sort(tried)] @ self._text
+        asked = np.arange(min(TRIES, len(tried)))
+        products = texts[asked] @ texts.T
+        products[asked, asked] = -np.inf
+        rank = max(1, round(CLOSE * len(tried) / len(rows)))
+        nearest = np.argpartition(products, -rank, axis=1)[:, -rank:]
+        likeness = self._codes.likeness(texts)
+        there = np.take_along_axis(likeness[asked], likeness.argmax(axis=1)[nearest], axis=1)
+        gaps = likeness[asked].max(axis=1, keepdims=True) - there
+        lengths = np.linalg.norm(texts[asked], axis=1, keepdims=True)
+        shares = cast(Float32s, gaps / np.maximum(lengths, np.finfo(np.float32).tiny))
+        return float(np.quantile(shares, FOUND))
+
+
+def _together(one: Near, other: Near) -> Near:
+    """Both, which have no row in common."""
+    rows, rough = np.concatenate([one.rows, other.rows]), np.concatenate([one.rough, other.rough])
+    return Near(rows, rough, max(one.beyond, other.beyond))
+
+
+def _strongest(vectors: Float32s) -> Float32s:
+    """The axes with the most of the squared lengths, turned at random: float32 [dim, fewer].
+
+    They are even in number, since codes take dimensions in pairs: a last one may be 0.
+    """
+    exact = vectors.astype(np.float64)
+    shares, axes = np.linalg.eigh(exact.T @ exact)
+    enough = np.cumsum(shares[::-1]) >= KEPT * shares.sum()
+    kept = min(int(np.count_nonzero(~enough)) + 1, len(shares))
+    turned = np.linalg.qr(np.random.default_rng(SEED).normal(size=(kept, kept)))[0]
+    strongest = np.zeros((len(shares), kept + kept % 2), np.float32)
+    strongest[:, :kept] = axes[:, ::-1][:, :kept] @ turned
+    return strongest
 
 
 def _norms(rows: Rows) -> Float32s:
@@ -145,9 +147,10 @@ def _norms(rows: Rows) -> Float32s:
     return np.sqrt(squares).astype(np.float32)
 
 
-def _head(norms: Float32s) -> Ints:
-    """The rows that get codes of their own, ascending: none where norms are even."""
-    if norms.max() <= EVEN * float(np.median(norms)):
-        return np.arange(0)
-    size = max(HEAD_LEAST, ceil(HEAD * len(norms)))
-    return np.sort(np.argsort(-norms, kind="stable")[:size])
+def _head(norms: Float32s) -> Bools:
+    """Which rows get codes of their own, bool [rows]: none where norms are even."""
+    head = np.zeros(len(norms), np.bool_)
+    if norms.max() > EVEN * float(np.median(norms)):
+        size = max(HEAD_LEAST, ceil(HEAD * len(norms)))
+        head[np.argsort(-norms, kind="stable")[:size]] = True
+    return head
