@@ -1,7 +1,7 @@
 """The values that travel between the stages: frozen, slotted, picklable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -249,6 +249,20 @@ class NearQuery:
     vector: Float32s
     metric: Metric
     scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class ItemQuery:
+    """What is near an item, under a metric; the item itself is no answer."""
+
+    item_id: str
+    metric: Metric
+    scope: Scope
+
+    def at(self, vector: Float32s) -> NearQuery:
+        """The same question once the item's vector is known."""
+        scope = replace(self.scope, exclude=self.scope.exclude | {self.item_id})
+        return NearQuery(vector, self.metric, scope)
 
 
 @by_values

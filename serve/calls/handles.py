@@ -15,6 +15,7 @@ from llmrec_ray.errors import (
     Unavailable,
 )
 from llmrec_ray.generation.buckets import shard_of
+from llmrec_ray.online.answering import no_item
 from llmrec_ray.ports import Prompt
 from llmrec_ray.search.merge import merge
 from llmrec_ray.types import (
@@ -24,6 +25,7 @@ from llmrec_ray.types import (
     Found,
     Gathered,
     Item,
+    ItemQuery,
     Looked,
     NearQuery,
     Reading,
@@ -72,6 +74,17 @@ class ShardSearcher:
         lists, coverage = await self._ask(asked)
         self._require(lists)
         return Found(merge(lists.values(), query.scope.limit), coverage)
+
+    async def near_item(self, generation: str, query: ItemQuery) -> Found:
+        owner = shard_of(query.item_id, len(self._shards))
+        owned, coverage = await self._ask({owner: questions.NearItem(generation, query)})
+        if (around := owned.get(owner)) is None:
+            raise no_item(query.item_id, coverage)
+        vector, nearest = around
+        near = questions.Near(generation, query.at(vector))
+        others = {shard: near for shard in range(len(self._shards)) if shard != owner}
+        lists, beside = await self._ask(others)
+        return Found(merge([nearest, *lists.values()], query.scope.limit), coverage & beside)
 
     async def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
