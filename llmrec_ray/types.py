@@ -219,6 +219,7 @@ Filter = AnyOf | Range | Not | AllOf
 # ── questions to the search group, and its answers ───────────────────────────────────────────────
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Which items may be answered: at most `limit`, that pass `filter`, without `exclude`."""
@@ -228,6 +229,7 @@ class Scope:
     exclude: frozenset[str] = frozenset()
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
     """An additive query: `vector` = Σ w [τ q ; γ (t - mean)], float64 [taste + text dimensions].
@@ -242,6 +244,7 @@ class ScoreQuery:
     with_parts: bool = False
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class NearQuery:
     """A plain vector query, float32 [dim], under a metric."""
@@ -251,6 +254,7 @@ class NearQuery:
     scope: Scope
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class ItemQuery:
     """What is near an item, under a metric; the item itself is no answer."""

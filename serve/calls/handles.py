@@ -1,22 +1,20 @@
-"""Deployments as the ports of the library: search with partial results, embedding, generation."""
+"""Deployments as the ports of the library: search with partial results, embedding."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import numpy as np
 
 from llmrec_ray.errors import (
     EmbedderUnavailable,
-    GeneratorUnavailable,
     Overloaded,
     SearchUnavailable,
     Unavailable,
 )
 from llmrec_ray.generation.buckets import shard_of
 from llmrec_ray.online.answering import no_item
-from llmrec_ray.ports import Prompt
 from llmrec_ray.search.merge import merge
 from llmrec_ray.types import (
     Coverage,
@@ -214,50 +212,3 @@ class PoolReader:
                 return await self._call(text)
         except Exception as cause:
             raise EmbedderUnavailable(NO_EMBEDDER) from cause
-
-
-class PoolGenerator:
-    """The `Generator` port over the deployment; closing the iterator cancels the generation.
-
-    While `runs` says that no replica is there nothing waits for one, and `wake` calls for one.
-    """
-
-    def __init__(
-        self,
-        call: Callable[[Prompt], AsyncIterator[str]],
-        *,
-        runs: Callable[[], bool] = lambda: True,
-        wake: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._call = call
-        self._runs = runs
-        self._wake = wake
-
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
-        """Pieces of text until the model ends; how long that may take is the caller's to say."""
-        if not self._runs():
-            self._wake()
-            raise GeneratorUnavailable("no replica of the generator runs now.")
-        pieces = self._call(prompt)
-        finished = False
-        try:
-            while True:
-                try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    finished = True
-                    return
-                except Exception as cause:
-                    raise GeneratorUnavailable("the generator does not answer.") from cause
-                yield piece
-        finally:
-            if not finished:
-                await _end(pieces)
-
-
-async def _end(pieces: AsyncIterator[str]) -> None:
-    """End a stream early: Serve's responses have `cancel`, which reaches the replica."""
-    if (cancel := getattr(pieces, "cancel", None)) is not None:
-        cancel()
-    elif (aclose := getattr(pieces, "aclose", None)) is not None:
-        await aclose()

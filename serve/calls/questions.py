@@ -7,6 +7,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from llmrec_ray.errors import GenerationMissing, LLMRecError, Unavailable
+from llmrec_ray.pickling import by_values
 from llmrec_ray.shard import Shard
 from llmrec_ray.types import (
     Candidate,
@@ -34,6 +35,7 @@ class Question(Generic[A_co]):
     generation: str
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Gather(Question[Float64s]):
     """Σ of the events' text vectors, float64 [dim]."""
@@ -42,6 +44,7 @@ class Gather(Question[Float64s]):
     events: tuple[WeightedEvent, ...]
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Score(Question[Sequence[Candidate]]):
     """The shard's best candidates of an additive query."""
@@ -50,6 +53,7 @@ class Score(Question[Sequence[Candidate]]):
     query: ScoreQuery
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Near(Question[Sequence[Candidate]]):
     """The shard's nearest items to a vector."""
@@ -58,6 +62,7 @@ class Near(Question[Sequence[Candidate]]):
     query: NearQuery
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class NearItem(Question[Around | None]):
     """The vector of an item and the shard's nearest to it; None where the shard has no such item.
@@ -69,6 +74,7 @@ class NearItem(Question[Around | None]):
     query: ItemQuery
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Shares(Question[Float64s]):
     """Text shares of the events, float64 [events, targets]."""
@@ -78,6 +84,7 @@ class Shares(Question[Float64s]):
     targets: Float32s
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Lookup(Question[Found]):
     """The items and their text vectors, of those ids that the shard owns."""
@@ -86,6 +93,7 @@ class Lookup(Question[Found]):
     item_ids: tuple[str, ...]
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Told:
     """An answer, and up to where the shard had applied the item log when it gave it."""
