@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llmrec_ray.online.answering import no_item
 from llmrec_ray.search.merge import merge
 from llmrec_ray.shard import Shard
 from llmrec_ray.types import (
@@ -12,6 +13,7 @@ from llmrec_ray.types import (
     Found,
     Gathered,
     Item,
+    ItemQuery,
     Looked,
     NearQuery,
     ScoreQuery,
@@ -40,6 +42,16 @@ class LocalShards:
         shards, coverage = self._now(generation)
         lists = (shard.near(generation, [query])[0] for shard in shards)
         return Found(merge(lists, query.scope.limit), coverage)
+
+    async def near_item(self, generation: str, query: ItemQuery) -> Found:
+        shards, coverage = self._now(generation)
+        for shard in shards:
+            _, vectors = shard.lookup(generation, [query.item_id])
+            if query.item_id in vectors:
+                near = query.at(vectors[query.item_id])
+                lists = (one.near(generation, [near])[0] for one in shards)
+                return Found(merge(lists, query.scope.limit), coverage)
+        raise no_item(query.item_id, coverage)
 
     async def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s

@@ -12,6 +12,7 @@ from llmrec_ray.types import (
     Float32s,
     Found,
     Gathered,
+    ItemQuery,
     Looked,
     NearQuery,
     Reading,
@@ -113,6 +114,10 @@ class Searcher(Protocol):
     async def score(self, generation: str, query: ScoreQuery) -> Found: ...
 
     async def near(self, generation: str, query: NearQuery) -> Found: ...
+
+    async def near_item(self, generation: str, query: ItemQuery) -> Found:
+        """Raises `ItemNotFound`; `SearchUnavailable` also where the item's shard is lost."""
+        ...
 
     async def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s

@@ -1,7 +1,7 @@
 """The values that travel between the stages: frozen, slotted, picklable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -219,6 +219,7 @@ Filter = AnyOf | Range | Not | AllOf
 # ── questions to the search group, and its answers ───────────────────────────────────────────────
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Which items may be answered: at most `limit`, that pass `filter`, without `exclude`."""
@@ -228,6 +229,7 @@ class Scope:
     exclude: frozenset[str] = frozenset()
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class ScoreQuery:
     """An additive query: `vector` = Σ w [τ q ; γ (t - mean)], float64 [taste + text dimensions].
@@ -242,6 +244,7 @@ class ScoreQuery:
     with_parts: bool = False
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class NearQuery:
     """A plain vector query, float32 [dim], under a metric."""
@@ -249,6 +252,21 @@ class NearQuery:
     vector: Float32s
     metric: Metric
     scope: Scope
+
+
+@by_values
+@dataclass(frozen=True, slots=True)
+class ItemQuery:
+    """What is near an item, under a metric; the item itself is no answer."""
+
+    item_id: str
+    metric: Metric
+    scope: Scope
+
+    def at(self, vector: Float32s) -> NearQuery:
+        """The same question once the item's vector is known."""
+        scope = replace(self.scope, exclude=self.scope.exclude | {self.item_id})
+        return NearQuery(vector, self.metric, scope)
 
 
 @by_values

@@ -23,7 +23,8 @@ from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.parts import load_embedder, open_events, open_items, open_objects
 from llmrec_ray.ports import EncoderInfo, Prompt
 from llmrec_ray.settings import Settings
-from serve.calls.handles import PoolEmbedder, PoolGenerator, PoolReader, ShardSearcher
+from serve.calls.generation import PoolGenerator
+from serve.calls.handles import PoolEmbedder, PoolReader, ShardSearcher
 from serve.calls.hedging import Hedged
 from serve.calls.mailbox import Mailbox, Send, Sharing
 from serve.calls.passages import PoolPassages

@@ -35,6 +35,7 @@ from llmrec_ray.types import (
     Event,
     Explanation,
     Item,
+    ItemQuery,
     Metric,
     NearQuery,
     Recommendations,
@@ -117,13 +118,9 @@ class Recommender:
 
         async def ask(manifest: Manifest) -> Recommendations:
             check_filter(scope.filter, manifest)
-            looked = await self._searcher.lookup(manifest.generation, [item_id])
-            if item_id not in looked.vectors:
-                raise no_item(item_id, looked.coverage)
-            around = replace(scope, exclude=scope.exclude | {item_id})
-            query = NearQuery(looked.vectors[item_id], metric, around)
+            query = ItemQuery(item_id, metric, scope)
             with stage("search"):
-                found = await self._searcher.near(manifest.generation, query)
+                found = await self._searcher.near_item(manifest.generation, query)
             return answer_of(found, manifest)
 
         return await self._generations.ask(ask)

@@ -1,21 +1,20 @@
-"""Deployments as the ports of the library: search with partial results, embedding, generation."""
+"""Deployments as the ports of the library: search with partial results, embedding."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import numpy as np
 
 from llmrec_ray.errors import (
     EmbedderUnavailable,
-    GeneratorUnavailable,
     Overloaded,
     SearchUnavailable,
     Unavailable,
 )
 from llmrec_ray.generation.buckets import shard_of
-from llmrec_ray.ports import Prompt
+from llmrec_ray.online.answering import no_item
 from llmrec_ray.search.merge import merge
 from llmrec_ray.types import (
     Coverage,
@@ -24,6 +23,7 @@ from llmrec_ray.types import (
     Found,
     Gathered,
     Item,
+    ItemQuery,
     Looked,
     NearQuery,
     Reading,
@@ -72,6 +72,17 @@ class ShardSearcher:
         lists, coverage = await self._ask(asked)
         self._require(lists)
         return Found(merge(lists.values(), query.scope.limit), coverage)
+
+    async def near_item(self, generation: str, query: ItemQuery) -> Found:
+        owner = shard_of(query.item_id, len(self._shards))
+        owned, coverage = await self._ask({owner: questions.NearItem(generation, query)})
+        if (around := owned.get(owner)) is None:
+            raise no_item(query.item_id, coverage)
+        vector, nearest = around
+        near = questions.Near(generation, query.at(vector))
+        others = {shard: near for shard in range(len(self._shards)) if shard != owner}
+        lists, beside = await self._ask(others)
+        return Found(merge([nearest, *lists.values()], query.scope.limit), coverage & beside)
 
     async def shares(
         self, generation: str, events: Sequence[WeightedEvent], targets: Float32s
@@ -201,50 +212,3 @@ class PoolReader:
                 return await self._call(text)
         except Exception as cause:
             raise EmbedderUnavailable(NO_EMBEDDER) from cause
-
-
-class PoolGenerator:
-    """The `Generator` port over the deployment; closing the iterator cancels the generation.
-
-    While `runs` says that no replica is there nothing waits for one, and `wake` calls for one.
-    """
-
-    def __init__(
-        self,
-        call: Callable[[Prompt], AsyncIterator[str]],
-        *,
-        runs: Callable[[], bool] = lambda: True,
-        wake: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._call = call
-        self._runs = runs
-        self._wake = wake
-
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[str, None]:
-        """Pieces of text until the model ends; how long that may take is the caller's to say."""
-        if not self._runs():
-            self._wake()
-            raise GeneratorUnavailable("no replica of the generator runs now.")
-        pieces = self._call(prompt)
-        finished = False
-        try:
-            while True:
-                try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    finished = True
-                    return
-                except Exception as cause:
-                    raise GeneratorUnavailable("the generator does not answer.") from cause
-                yield piece
-        finally:
-            if not finished:
-                await _end(pieces)
-
-
-async def _end(pieces: AsyncIterator[str]) -> None:
-    """End a stream early: Serve's responses have `cancel`, which reaches the replica."""
-    if (cancel := getattr(pieces, "cancel", None)) is not None:
-        cancel()
-    elif (aclose := getattr(pieces, "aclose", None)) is not None:
-        await aclose()

@@ -7,12 +7,14 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from llmrec_ray.errors import GenerationMissing, LLMRecError, Unavailable
+from llmrec_ray.pickling import by_values
 from llmrec_ray.shard import Shard
 from llmrec_ray.types import (
     Candidate,
     Float32s,
     Float64s,
     Item,
+    ItemQuery,
     NearQuery,
     ScoreQuery,
     WeightedEvent,
@@ -23,6 +25,7 @@ log = logging.getLogger("ray.serve")
 A_co = TypeVar("A_co", covariant=True)
 Q = TypeVar("Q")
 Found = tuple[dict[str, Item], dict[str, Float32s]]
+Around = tuple[Float32s, Sequence[Candidate]]
 
 
 class Question(Generic[A_co]):
@@ -32,6 +35,7 @@ class Question(Generic[A_co]):
     generation: str
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Gather(Question[Float64s]):
     """Σ of the events' text vectors, float64 [dim]."""
@@ -40,6 +44,7 @@ class Gather(Question[Float64s]):
     events: tuple[WeightedEvent, ...]
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Score(Question[Sequence[Candidate]]):
     """The shard's best candidates of an additive query."""
@@ -48,6 +53,7 @@ class Score(Question[Sequence[Candidate]]):
     query: ScoreQuery
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Near(Question[Sequence[Candidate]]):
     """The shard's nearest items to a vector."""
@@ -56,6 +62,19 @@ class Near(Question[Sequence[Candidate]]):
     query: NearQuery
 
 
+@by_values
+@dataclass(frozen=True, slots=True)
+class NearItem(Question[Around | None]):
+    """The vector of an item and the shard's nearest to it; None where the shard has no such item.
+
+    Who owns the item answers what a lookup and a search would, in one call.
+    """
+
+    generation: str
+    query: ItemQuery
+
+
+@by_values
 @dataclass(frozen=True, slots=True)
 class Shares(Question[Float64s]):
     """Text shares of the events, float64 [events, targets]."""
@@ -65,6 +84,7 @@ class Shares(Question[Float64s]):
     targets: Float32s
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Lookup(Question[Found]):
     """The items and their text vectors, of those ids that the shard owns."""
@@ -73,6 +93,7 @@ class Lookup(Question[Found]):
     item_ids: tuple[str, ...]
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Told:
     """An answer, and up to where the shard had applied the item log when it gave it."""
@@ -113,25 +134,42 @@ def answer(shard: Answering, questions: Sequence[Question[object]]) -> list[obje
     answers: list[object] = [None] * len(questions)
     scores: dict[str, list[tuple[int, ScoreQuery]]] = {}
     nears: dict[str, list[tuple[int, NearQuery]]] = {}
+    items: dict[str, list[tuple[int, ItemQuery]]] = {}
     for position, question in enumerate(questions):
         match question:
             case Score(generation, query):
                 scores.setdefault(generation, []).append((position, query))
             case Near(generation, query):
                 nears.setdefault(generation, []).append((position, query))
+            case NearItem(generation, query):
+                items.setdefault(generation, []).append((position, query))
             case _:
                 answers[position] = _guarded(partial(_single, shard, question))
     for generation, asked in scores.items():
         _fill(answers, asked, partial(shard.score, generation))
     for generation, asked in nears.items():
         _fill(answers, asked, partial(shard.near, generation))
+    for generation, asked in items.items():
+        _fill(answers, asked, partial(_near_items, shard, generation))
     return answers
+
+
+def _near_items(
+    shard: Answering, generation: str, queries: Sequence[ItemQuery]
+) -> list[Around | None]:
+    _, vectors = shard.lookup(generation, [query.item_id for query in queries])
+    known = [query.at(vectors[query.item_id]) for query in queries if query.item_id in vectors]
+    found = iter(shard.near(generation, known) if known else ())
+    return [
+        (vectors[query.item_id], next(found)) if query.item_id in vectors else None
+        for query in queries
+    ]
 
 
 def _fill(
     answers: list[object],
     asked: Sequence[tuple[int, Q]],
-    ask: Callable[[Sequence[Q]], Sequence[Sequence[Candidate]]],
+    ask: Callable[[Sequence[Q]], Sequence[object]],
 ) -> None:
     """Ask for all queries at once; where one of them fails the call, each on its own."""
     queries = [query for _, query in asked]

@@ -91,7 +91,7 @@ def path_id(name: str, limits: LimitSettings) -> Any:
     """A dependency that reads an id from the path, where it stands percent-encoded."""
     adapter = TypeAdapter(Id)
 
-    def read(encoded: Annotated[str, Path(alias=name)]) -> str:
+    async def read(encoded: Annotated[str, Path(alias=name)]) -> str:  # else in a thread
         try:
             return adapter.validate_python(unquote(encoded, errors="strict"), context=limits)
         except UnicodeDecodeError as cause:

@@ -3,10 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 from tests.integration.serve.conftest import client_of
 from tests.support.films import SLASHED
@@ -298,3 +301,18 @@ async def test_the_docs_page_needs_no_other_host(http: httpx.AsyncClient) -> Non
     page = (await http.get("/docs")).text
     assert "openapi.json" in page
     assert "://" not in page
+
+
+def test_no_request_waits_for_a_thread_to_read_its_values(house: House) -> None:
+    def calls(dependant: Dependant) -> list[Callable[..., Any] | None]:
+        return [dependant.call, *(call for one in dependant.dependencies for call in calls(one))]
+
+    routes = [route for route in house.app.routes if isinstance(route, APIRoute)]
+    waiting = {
+        (route.path, call)
+        for route in routes
+        for call in calls(route.dependant)
+        if not iscoroutinefunction(call) and not iscoroutinefunction(type(call).__call__)
+    }
+    assert routes
+    assert not waiting

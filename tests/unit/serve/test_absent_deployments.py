@@ -10,7 +10,8 @@ from llmrec_ray.errors import EmbedderUnavailable, GeneratorUnavailable, Unavail
 from llmrec_ray.ports import Prompt
 from llmrec_ray.types import Float32s
 from serve.calls import questions
-from serve.calls.handles import PoolEmbedder, PoolGenerator
+from serve.calls.generation import PoolGenerator
+from serve.calls.handles import PoolEmbedder
 from serve.calls.mailbox import Mailbox, Sharing
 from serve.calls.questions import Question
 from serve.calls.waking import Waker

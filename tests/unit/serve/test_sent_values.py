@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from llmrec_ray.errors import GenerationMissing
-from llmrec_ray.types import Candidate, Item, Scope, ScoreQuery, WeightedEvent
-from serve.calls.questions import Lookup, Question, Score
+from llmrec_ray.types import Candidate, Item, ItemQuery, Scope, ScoreQuery, WeightedEvent
+from serve.calls.questions import Lookup, NearItem, Question, Score, Told
 
 T = TypeVar("T")
 
@@ -38,6 +38,15 @@ def test_a_question_arrives_with_its_vector_and_its_scope() -> None:
     assert isinstance(scored, Score)
     assert scored.query.vector.tobytes() == vector.tobytes()
     assert (scored.query.events, scored.query.scope) == (EVENTS, scope)
+
+
+def test_a_question_about_an_item_arrives_as_it_was() -> None:
+    asked = NearItem("g1", ItemQuery("i1", "euclidean", Scope(3, None, frozenset({"i2"}))))
+    assert sent(asked) == asked
+
+
+def test_an_answer_arrives_with_its_place_in_the_item_log() -> None:
+    assert sent(Told([Candidate("i1", "Heat", 1.0)], 7)) == Told([Candidate("i1", "Heat", 1.0)], 7)
 
 
 def test_a_candidate_arrives_with_its_parts() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from llmrec_ray.errors import (
     GenerationMissing,
+    ItemNotFound,
     Overloaded,
     SearchUnavailable,
     Unavailable,
@@ -18,6 +19,7 @@ from llmrec_ray.types import (
     Candidate,
     Coverage,
     Item,
+    ItemQuery,
     Scope,
     ScoreQuery,
     WeightedEvent,
@@ -208,6 +210,56 @@ async def test_a_gather_whose_owner_is_lost_knows_its_dimension() -> None:
     gathered = await searcher(*shards).gather("g1", [event])
     assert gathered.vector.shape == (4,)
     assert gathered.coverage == Coverage(1, 2)
+
+
+# ── near an item ─────────────────────────────────────────────────────────────────────────────────
+
+ASKED = ItemQuery("film-1", "cosine", Scope(3, exclude=frozenset({"seen"})))
+OWNER = shard_of(ASKED.item_id, 2)
+VECTOR = np.array([0.6, 0.8], np.float32)
+
+
+async def test_one_shard_is_asked_once_what_is_near_an_item() -> None:
+    shard = opened((VECTOR, [Candidate("a", "A", 2.0)]))
+    found = await searcher(shard).near_item("g1", ASKED)
+    assert shard.calls == [[questions.NearItem("g1", ASKED)]]
+    assert [candidate.item_id for candidate in found.candidates] == ["a"]
+    assert found.coverage == Coverage(1, 1)
+
+
+async def test_the_other_shards_are_asked_what_is_near_the_owners_vector() -> None:
+    shards = [opened([Candidate("b", "B", 3.0)]), opened([Candidate("b", "B", 3.0)])]
+    shards[OWNER].answer = questions.Told((VECTOR, [Candidate("a", "A", 2.0)]), 7)
+    shards[1 - OWNER].answer = questions.Told([Candidate("b", "B", 3.0)], 5)
+    found = await searcher(*shards).near_item("g1", ASKED)
+    [[asked]] = shards[1 - OWNER].calls
+    assert isinstance(asked, questions.Near)
+    assert asked.query.vector is VECTOR
+    assert asked.query.scope == Scope(3, exclude=frozenset({"seen", "film-1"}))
+    assert [candidate.item_id for candidate in found.candidates] == ["b", "a"]
+    assert (found.coverage.complete, found.coverage.delta_seq) == (True, 5)
+
+
+async def test_another_lost_shard_lowers_the_coverage_of_what_is_near_an_item() -> None:
+    shards = [opened(ConnectionError("gone")), opened(ConnectionError("gone"))]
+    shards[OWNER].answer = (VECTOR, [Candidate("a", "A", 2.0)])
+    found = await searcher(*shards).near_item("g1", ASKED)
+    assert [candidate.item_id for candidate in found.candidates] == ["a"]
+    assert found.coverage == Coverage(1, 2)
+
+
+async def test_an_item_whose_owner_is_lost_may_be_there() -> None:
+    shards = [opened([]), opened([])]
+    shards[OWNER].answer = ConnectionError("gone")
+    with pytest.raises(SearchUnavailable, match="film-1"):
+        await searcher(*shards).near_item("g1", ASKED)
+
+
+async def test_an_item_that_its_owner_does_not_have_is_not_there() -> None:
+    shards = [opened(None), opened(None)]
+    with pytest.raises(ItemNotFound, match="film-1"):
+        await searcher(*shards).near_item("g1", ASKED)
+    assert not shards[1 - OWNER].calls
 
 
 async def test_shares_keep_the_order_of_the_events() -> None:
