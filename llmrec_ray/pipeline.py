@@ -250,7 +250,7 @@ def _words(cleaned: Cleaned) -> Iterator[list[str]]:
 def _rows(items: pa.Table, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """Each item's title and fields."""
     for batch in items.select([TITLE, *(FIELD_PREFIX + name for name in fields)]).to_batches():
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from zip(*batch.to_pydict().values(), strict=True)
 
 
 class _Seen:

@@ -163,15 +163,16 @@ def _unchanged(
 def _parts(items: pa.Table, template: str, encoder: str, slices: Sequence[Ints]) -> Iterator[_Part]:
     """The parts that have rows, their texts made."""
     rows = np.concatenate(slices)
-    batches = (
-        pa.record_batch([passages(gathered(items, rows[at : at + AT_ONCE]), template)], TEXTS)
+    said = (
+        passages(gathered(items, rows[at : at + AT_ONCE]), template)
         for at in range(0, len(rows), AT_ONCE)
     )
+    batches = (pa.record_batch({TEXT: some}, schema=TEXTS) for some in said)
     made = spilled(batches, TEXTS)
     start = 0
     for of_part in filter(len, slices):
-        said = made.slice(start, len(of_part))
-        yield _Part(part_name(encoder, each_text(said.column(0))), of_part, said)
+        texts_ = made.slice(start, len(of_part))
+        yield _Part(part_name(encoder, each_text(texts_.column(0))), of_part, texts_)
         start += len(of_part)
 
 

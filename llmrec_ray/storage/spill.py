@@ -13,8 +13,9 @@ import os
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from io import IOBase
 from itertools import pairwise
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ def spilled(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """The rows of all batches, of which one is in memory at a time."""
     with _file() as file:
         with _room():
-            writer = pa.ipc.new_file(file, schema)
+            writer = pa.ipc.new_file(cast(IOBase, file), schema)
         for batch in batches:
             with _room():
                 writer.write_batch(batch)
