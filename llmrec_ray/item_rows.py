@@ -5,13 +5,14 @@
 # (pyarrow's stubs leave tables from Python values unknown)
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from llmrec_ray.item_log import ItemChange
 from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, TITLE
-from llmrec_ray.storage.columns import texts
+from llmrec_ray.storage.spill import spilled
 from llmrec_ray.types import FieldValue, Item
 
 
@@ -31,10 +32,15 @@ def item_rows(items: Sequence[Item], schema: pa.Schema) -> pa.Table:
 
 def folded(table: pa.Table, changes: Mapping[str, ItemChange]) -> pa.Table:
     """The items table without what was changed or deleted, then the changed and the new items."""
-    ids = texts(table, ITEM_ID)
-    kept = np.flatnonzero([item_id not in changes for item_id in ids])
+    if not changes:
+        return table
+    changed = pa.array(changes, pa.string())
     live = [change.item for change in changes.values() if change.item is not None]
-    return pa.concat_tables([table.take(kept), item_rows(live, table.schema)])
+    unchanged = (
+        batch.filter(pc.invert(pc.is_in(batch.column(ITEM_ID), value_set=changed)))
+        for batch in table.to_batches()
+    )
+    return spilled(chain(unchanged, item_rows(live, table.schema).to_batches()), table.schema)
 
 
 def _cell(value: FieldValue | None, kind: pa.DataType) -> object:

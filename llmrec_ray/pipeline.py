@@ -5,13 +5,14 @@ vectors are made (in this process, on a Ray cluster) is the caller's choice: `po
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from llmrec_ray.catalog.clean import Cleaned, clean_catalog
 from llmrec_ray.catalog.description import CatalogDescription, load_description
@@ -163,9 +164,7 @@ def learn(
     log = event_log(seen.watch(events.scan()), {item_id: code for code, item_id in enumerate(ids)})
     trained = train(
         log,
-        _content(cleaned, vectors)
-        if len(log.items)
-        else Content(vectors, (), (), np.zeros((len(vectors), 0))),
+        _content(cleaned, vectors),
         starting_knobs(learning),
         sizes=_sizes(learning),
         budget=Budget(learning.tune_maps, learning.tune_mixes, learning.tune_asks, learning.seed),
@@ -224,23 +223,34 @@ def _sizes(learning: LearningSettings) -> Sizes:
 
 
 def _content(cleaned: Cleaned, vectors: Float32s) -> Content:
-    """Tags carry their field's name; words are those of the title and of text fields."""
-    tags: list[list[str]] = [[] for _ in range(cleaned.items.num_rows)]
-    words = [WORD.findall(title.lower()) for title in texts(cleaned.items, TITLE)]
+    """Tags and words come item by item: all at once would take several times what items take."""
     numbers: list[Float64s] = []
-    for name, kind in cleaned.fields.items():
-        column = cleaned.items.column(FIELD_PREFIX + name)
-        if kind == "tags":
-            for of_item, values in zip(tags, column.to_pylist(), strict=True):
-                of_item += [f"{name}:{value}" for value in values or ()]
-        elif kind == "text":
-            for of_item, value in zip(words, column.to_pylist(), strict=True):
-                of_item.extend(WORD.findall((value or "").lower()))
-        elif kind == "number" and (scale := cleaned.scales.get(name)) is not None:
-            values = np.asarray(column.to_numpy(), np.float64)
-            numbers.append((values - scale.mean) / (scale.deviation or 1.0))
-    none = np.zeros((len(tags), 0))
-    return Content(vectors, tags, words, np.stack(numbers, axis=1) if numbers else none)
+    for name, scale in cleaned.scales.items():
+        values = np.asarray(cleaned.items.column(FIELD_PREFIX + name).to_numpy(), np.float64)
+        numbers.append((values - scale.mean) / (scale.deviation or 1.0))
+    stacked = np.stack(numbers, axis=1) if numbers else np.zeros((len(vectors), 0))
+    return Content(vectors, _tags(cleaned), _words(cleaned), stacked)
+
+
+def _tags(cleaned: Cleaned) -> Iterator[list[str]]:
+    """Each item's tags with their field's name."""
+    names = [name for name, kind in cleaned.fields.items() if kind == "tags"]
+    for _, *lists in _rows(cleaned.items, names):
+        pairs = zip(names, lists, strict=True)
+        yield [f"{name}:{tag}" for name, tags in pairs for tag in tags or ()]
+
+
+def _words(cleaned: Cleaned) -> Iterator[list[str]]:
+    """Each item's words, of the title and of text fields."""
+    names = [name for name, kind in cleaned.fields.items() if kind == "text"]
+    for said in _rows(cleaned.items, names):
+        yield [word for text in said for word in WORD.findall((text or "").lower())]
+
+
+def _rows(items: pa.Table, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Each item's title and fields."""
+    for batch in items.select([TITLE, *(FIELD_PREFIX + name for name in fields)]).to_batches():
+        yield from zip(*batch.to_pydict().values(), strict=True)
 
 
 class _Seen:

@@ -2,17 +2,16 @@
 
 What the current generation has of the same encoder and the same text is taken from there; parts
 that an interrupted run finished are taken from the object store; the rest is encoded part by part,
-and each part is stored as soon as it is complete. The matrix lies in a file, not in memory.
+and each part is stored as soon as it is complete. Texts and vectors lie in files, not in memory.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from llmrec_ray.catalog.text import passages
 from llmrec_ray.errors import Corrupt, EncoderMismatch, InvalidInput
@@ -23,11 +22,15 @@ from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.placement import FEWEST_SEGMENTS, sliced
 from llmrec_ray.ports import EncoderInfo, ObjectStore
 from llmrec_ray.schemas import ITEM_ID
-from llmrec_ray.storage.columns import places_in, vectors, whole
+from llmrec_ray.storage.columns import each_text, places_in, texts, vectors, whole
 from llmrec_ray.storage.same_rows import same_rows
+from llmrec_ray.storage.spill import gathered, matrix, spilled
 from llmrec_ray.types import Bools, Float32s, Ints
 
 CHUNK = 512  # texts an encoder gets at once, of like length
+AT_ONCE = 8_192  # items whose texts are made at once
+TEXT = "text"
+TEXTS = pa.schema([pa.field(TEXT, pa.string(), nullable=False)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,11 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows that are stored together, under the name of their texts; `lengths` int64 [rows]."""
+    """Rows that are stored together, under the name of their `texts`, a table of one column."""
 
     name: str
     rows: Ints
-    lengths: Ints
+    texts: pa.Table
 
 
 def text_vectors(
@@ -76,11 +79,11 @@ def text_vectors(
     base: Manifest | None,
     told: Callable[[int, int], None],
 ) -> Float32s:
-    """float32 [items, dim], mapped from a file without a name; `told` hears of texts encoded.
+    """float32 [items, dim], mapped from a file; `told` hears of texts encoded.
 
     Raises `EncoderMismatch` and `InvalidInput` for vectors that no generation takes.
     """
-    made = _matrix((items.num_rows, encoding.encoder.dim))
+    made = matrix((items.num_rows, encoding.encoder.dim))
     missing: Bools = np.ones(len(made), np.bool_)
     if base is not None and base.encoder.hash == encoding.encoder.hash:
         for segment in base.segments:
@@ -90,11 +93,9 @@ def text_vectors(
     wanted = np.flatnonzero(missing)
     ids = cast(pa.StringArray, whole(items, ITEM_ID))
     parts: list[_Part] = []
-    for each in sliced(ids, wanted, fewest=FEWEST_SEGMENTS if base is None else 1):
-        part = _part(items, template, encoding.encoder.hash, each.rows)
-        found = (
-            recall(store, part.name, (len(part.rows), made.shape[1])) if len(part.rows) else None
-        )
+    slices = sliced(ids, wanted, fewest=FEWEST_SEGMENTS if base is None else 1)
+    for part in _parts(items, template, encoding.encoder.hash, [each.rows for each in slices]):
+        found = recall(store, part.name, (len(part.rows), made.shape[1]))
         if found is None:
             parts.append(part)
         else:
@@ -103,7 +104,7 @@ def text_vectors(
     told(0, total)
     done = 0
     open_ = _Open(store, parts, made)
-    for rows, vectors_ in encoding.pool(encoding.embed, _chunks(items, template, parts)):
+    for rows, vectors_ in encoding.pool(encoding.embed, _chunks(parts)):
         _check(vectors_, encoding.encoder, [ids[int(row)].as_py() for row in rows])
         made[rows] = vectors_
         open_.arrived(rows)
@@ -133,14 +134,6 @@ class _Open:
                 remember(self._store, part.name, self._made[part.rows])
 
 
-def _matrix(shape: tuple[int, int]) -> Float32s:
-    """Zeros in a file that is gone with the process, so that the page cache holds what is used."""
-    if 0 in shape:
-        return np.zeros(shape, np.float32)
-    with tempfile.TemporaryFile(prefix="llmrec-vectors-") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
-
-
 def _unchanged(
     store: ObjectStore, items: pa.Table, template: str, base: Manifest, segment: Segment
 ) -> tuple[Ints, Float32s]:
@@ -156,7 +149,7 @@ def _unchanged(
         return nothing  # as if it had never been published
     rows = places_in(*(cast(pa.StringArray, whole(each, ITEM_ID)) for each in (before, items)))
     here = np.flatnonzero(rows >= 0)
-    old, new = before.take(here), items.take(rows[here])
+    old, new = before.take(here), gathered(items, rows[here])
     alike: Bools = np.zeros(len(here), np.bool_)
     if template == base.passage and old.schema.equals(new.schema):
         alike = same_rows(old, new)
@@ -167,17 +160,30 @@ def _unchanged(
     return rows[same], known[same]
 
 
-def _part(items: pa.Table, template: str, encoder: str, rows: Ints) -> _Part:
-    made = passages(items.take(rows), template)
-    return _Part(part_name(encoder, made), rows, np.array([len(text) for text in made], np.int64))
+def _parts(items: pa.Table, template: str, encoder: str, slices: Sequence[Ints]) -> Iterator[_Part]:
+    """The parts that have rows, their texts made."""
+    rows = np.concatenate(slices)
+    said = (
+        passages(gathered(items, rows[at : at + AT_ONCE]), template)
+        for at in range(0, len(rows), AT_ONCE)
+    )
+    batches = (pa.record_batch({TEXT: some}, schema=TEXTS) for some in said)
+    made = spilled(batches, TEXTS)
+    start = 0
+    for of_part in filter(len, slices):
+        texts_ = made.slice(start, len(of_part))
+        yield _Part(part_name(encoder, each_text(texts_.column(0))), of_part, texts_)
+        start += len(of_part)
 
 
-def _chunks(items: pa.Table, template: str, parts: Sequence[_Part]) -> Iterator[Chunk]:
+def _chunks(parts: Sequence[_Part]) -> Iterator[Chunk]:
     """Part by part, the longest texts first: the last chunks, for which workers wait, are short."""
     for part in parts:
-        rows = part.rows[np.argsort(-part.lengths, kind="stable")]
-        for start, end in pairwise([*range(0, len(rows), CHUNK), len(rows)]):
-            yield Chunk(rows[start:end], passages(items.take(rows[start:end]), template))
+        lengths = np.asarray(pc.utf8_length(part.texts.column(0)), np.int64)
+        longest = np.argsort(-lengths, kind="stable")
+        for start in range(0, len(longest), CHUNK):
+            some = longest[start : start + CHUNK]
+            yield Chunk(part.rows[some], texts(gathered(part.texts, some), TEXT))
 
 
 def _check(made: Float32s, encoder: EncoderInfo, item_ids: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from llmrec_ray.catalog.read import RawBatch, read_rows
 from llmrec_ray.catalog.report import Report, Tally
 from llmrec_ray.catalog.shape import Column, Shape, Wanted
 from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, TITLE, items_schema
+from llmrec_ray.storage.spill import spilled
 from llmrec_ray.types import FieldKind
 
 CONTROL = r"[\x00-\x1f\x7f]"
@@ -79,10 +80,10 @@ def clean_catalog(description: CatalogDescription, rejected_to: Path | None = No
 def clean_items(
     batches: Iterable[RawBatch], columns: ItemColumns, limits: CatalogLimits, tally: Tally
 ) -> pa.Table:
-    """One pass over the batches; memory holds the clean items, their ids and one raw batch."""
+    """One pass over the batches; memory holds the ids and one batch, a file the clean items."""
     seen: set[str] = set()
-    cleaned = [_clean_batch(batch, columns, limits, tally, seen=seen) for batch in batches]
-    return pa.Table.from_batches(cleaned, items_schema(columns.kinds))
+    cleaned = (_clean_batch(batch, columns, limits, tally, seen=seen) for batch in batches)
+    return spilled(cleaned, items_schema(columns.kinds))
 
 
 def _wanted(columns: ItemColumns) -> list[Wanted]:

@@ -7,6 +7,7 @@
 
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,23 +37,30 @@ def clean_texts(column: Column, name: str, limit: int, tally: Tally) -> Column:
 def clean_tags(column: Column, name: str, limits: tuple[int, int], tally: Tally) -> Column:
     """Lists of different tags, within limits of (characters, tags); null where none is left."""
     chars, most = limits
-    flat = cast("list[str | None]", clean_texts(column.flatten(), name, chars, tally).to_pylist())
-    lengths = cast("list[int]", pc.fill_null(pc.list_value_length(column), 0).to_pylist())
-    cleaned: list[list[str] | None] = []
-    at = 0
-    for length in lengths:
-        raw = flat[at : at + length]
-        at += length
-        named = [tag for tag in raw if tag is not None]
-        tags = list(dict.fromkeys(named))
-        if named and len(named) < length:
-            tally.repair(f"{name}: empty tags dropped")
-        if len(tags) < len(named):
-            tally.repair(f"{name}: repeated tags dropped")
-        if len(tags) > most:
-            tally.repair(f"{name}: cut to {most} tags")
-        cleaned.append(tags[:most] or None)
-    return pa.array(cleaned, pa.list_(pa.string()))
+    tags = clean_texts(column.flatten(), name, chars, tally)
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0), np.int64)
+    row_of = np.repeat(np.arange(len(lengths)), lengths)
+    named = np.flatnonzero(np.asarray(tags.is_valid()))
+    codes = np.asarray(tags.take(named).dictionary_encode().indices, np.int64)
+    _, first = np.unique(row_of[named] * (len(named) + 1) + codes, return_index=True)
+    different = named[np.sort(first)]
+    all_, unlike = (
+        np.bincount(row_of[some], minlength=len(lengths)) for some in (named, different)
+    )
+    place = np.arange(len(different)) - np.repeat(np.cumsum(unlike) - unlike, unlike)
+    repaired = {
+        "empty tags dropped": (all_ > 0) & (all_ < lengths),
+        "repeated tags dropped": unlike < all_,
+        f"cut to {most} tags": unlike > most,
+    }
+    for repair, rows in repaired.items():
+        if rows.any():
+            tally.repair(f"{name}: {repair}", int(np.count_nonzero(rows)))
+    counts = np.minimum(unlike, most)
+    ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(
+        ends, tags.take(different[place < most]), mask=pa.array(counts == 0)
+    )
 
 
 def clean_numbers(column: Column, name: str, tally: Tally) -> Column:

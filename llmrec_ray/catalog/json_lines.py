@@ -85,7 +85,7 @@ def _text(value: _Value) -> str | None:
         case None:
             return None
         case str():
-            return _LONE_SURROGATE.sub("\ufffd", value)
+            return value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value)
         case bool():
             return "true" if value else "false"
         case float():

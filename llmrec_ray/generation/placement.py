@@ -22,6 +22,7 @@ from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import ITEM_ID
 from llmrec_ray.storage.columns import each_text, order_of, places_in, vectors, whole
 from llmrec_ray.storage.same_rows import same_rows
+from llmrec_ray.storage.spill import gathered
 from llmrec_ray.types import Bools, Ints
 
 ROWS_OF_A_SEGMENT = 65_536
@@ -133,7 +134,7 @@ def _still(store: ObjectStore, draft: Draft, segment: Segment, item_ids: pa.Stri
     rows = places_in(cast(pa.StringArray, whole(items, ITEM_ID)), item_ids)
     rows[dead_rows(store, segment)] = -1
     here = np.flatnonzero(rows >= 0)
-    other = here[~same_rows(items.take(here), draft.items.take(rows[here]))]
+    other = here[~same_rows(items.take(here), gathered(draft.items, rows[here]))]
     rows[other] = -1
     old, new = vectors(read_object(store, segment.objects[text.name])), vectors(text.table)
     here = np.flatnonzero(rows >= 0)

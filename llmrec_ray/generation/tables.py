@@ -35,6 +35,7 @@ from llmrec_ray.storage.columns import (
     vectors_column,
     wholes,
 )
+from llmrec_ray.storage.spill import gathered
 from llmrec_ray.types import Float32s, Ints
 
 
@@ -71,7 +72,8 @@ class Tables:
 
     def _stays(self, name: str, table: pa.Table) -> Iterator[tuple[int, str, pa.Table | ObjectRef]]:
         for number, part in enumerate(self.parts):
-            yield number, name, part.stored.objects[name] if part.stored else table.take(part.rows)
+            stored = part.stored
+            yield number, name, stored.objects[name] if stored else gathered(table, part.rows)
 
     def _before(self, part: Part, channel: ChannelTable) -> pa.Table | None:
         """What the segment held, where that was learned by the same training."""
@@ -87,7 +89,7 @@ class Tables:
     def _learned(self, part: Part, channel: ChannelTable) -> pa.Table:
         """Row-aligned values, with what was before, or zeros, in rows that are gone."""
         if not len(part.dead):
-            return channel.table.take(part.rows)
+            return gathered(channel.table, part.rows)
         before = self._before(part, channel)
         columns = [
             _filled(channel.table, name, part.rows, before) for name in channel.table.schema.names

@@ -1,12 +1,12 @@
 """Events and items in, everything that the score adds up out: tune, solve, shorten, fill in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from llmrec_ray.learning.blocks import Spread, here
-from llmrec_ray.learning.cold import features, with_cold
+from llmrec_ray.learning.cold import Features, with_cold
 from llmrec_ray.learning.interactions import EventLog, interactions, popularity
 from llmrec_ray.learning.moments import moments
 from llmrec_ray.learning.next_items import solve
@@ -19,13 +19,13 @@ from llmrec_ray.types import Float32s, Float64s
 class Content:
     """What items say of themselves, one row an item.
 
-    `text` float32 [items, dim], `tags` with their field's name, `words` of the passage, `numbers`
-    float64 [items, fields] in deviations from the mean, NaN where missing.
+    `text` float32 [items, dim], `tags` with their field's name, `words` of the passage, both read
+    once at most, `numbers` float64 [items, fields] in deviations from the mean, NaN where missing.
     """
 
     text: Float32s
-    tags: Sequence[Sequence[str]]
-    words: Sequence[Sequence[str]]
+    tags: Iterable[Iterable[str]]
+    words: Iterable[Iterable[str]]
     numbers: Float64s
 
 
@@ -83,7 +83,7 @@ def train(
         spread=spread,
     )
     counts = np.bincount(data.items, minlength=data.item_count)
-    known = features(content.text, content.tags, content.words, content.numbers)
+    known = Features(content.text, content.tags, content.words, content.numbers)
     return Trained(
         knobs, with_cold(learned, counts, known, sizes.cold_ridge), pairs, popularity(data)
     )

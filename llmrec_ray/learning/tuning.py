@@ -143,12 +143,14 @@ def _heard(log: EventLog, asks: Asks, text: Float32s, knobs: Knobs, window: int)
     found = moments(data, recency=knobs.weights.recency, window=window, company=knobs.company)
     model = solve(found, knobs.ridge, most=HEAD)
     folded = asks.folded(knobs.weights)
+    met = np.unique(folded.indices)  # few: a difference for every item would be a second `text`
+    pulls = folded[:, met] @ (text[met] - text.mean(axis=0))
     said = np.zeros((len(asks), log.item_count), np.float32)
     said[:, model.codes] = model.scores(folded[:, model.codes])
     return _Heard(
         asks=asks,
         next_items=said,
-        text=(folded @ (text - text.mean(axis=0))).astype(np.float32) @ text.T,
+        text=pulls.astype(np.float32) @ text.T,
         popularity=popularity(data),
         pull=asks.pull(knobs.weights),
     )

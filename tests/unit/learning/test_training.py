@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmrec_ray.learning.cold import features, with_cold
+from llmrec_ray.learning.cold import Features, with_cold
 from llmrec_ray.learning.interactions import EventLog, interactions
 from llmrec_ray.learning.moments import moments
 from llmrec_ray.learning.next_items import solve
@@ -83,7 +83,7 @@ def test_a_cold_item_gets_the_taste_of_those_that_share_its_tag(planted: EventLo
 def test_items_with_events_keep_what_was_learned() -> None:
     learned = Taste(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32))
     given = content(3, groups=1)
-    known = features(given.text, given.tags, given.words, given.numbers)
+    known = Features(given.text, given.tags, given.words, given.numbers)
     filled = with_cold(learned, np.array([2, 1, 0]), known, ridge=1.0)
     assert np.array_equal(filled.target[:2], learned.target[:2])
     assert np.isfinite(filled.target).all()
