@@ -110,6 +110,11 @@ async def test_a_body_of_unknown_length_is_cut_at_the_limit(tight: httpx.AsyncCl
         ("/v1/recommendations", {"user_id": "u", "limit": 10**6}, "#/limit"),
         ("/v1/recommendations", {"user_id": "u", "filter": {"a": 1}}, "#/filter/a"),
         ("/v1/recommendations", {"user_id": 5}, "#/user_id"),
+        (
+            "/v1/recommendations",
+            {"session": [{"item_id": "f00", "weight": w} for w in (1e308, -1e308)]},
+            "#/session/0/weight",
+        ),
         ("/v1/events", LIKE | {"type": "stare"}, "#/type"),
     ],
 )

@@ -109,6 +109,14 @@ def test_nesting_without_end_is_no_crash() -> None:
 # ── limits and types ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(("weight", "bound"), [(1e300, "to 1000"), (-1000.5, "to -1000")])
+def test_a_weight_out_of_bounds_is_refused_by_name(weight: float, bound: str) -> None:
+    session = [{"item_id": "f1", "weight": 1000}, {"item_id": "f2", "weight": weight}]
+    problem = refused(RecommendationsRequest, {"session": session})
+    assert pointers(problem) == ["#/session/1/weight"]
+    assert bound in str(problem)
+
+
 @pytest.mark.parametrize("limit", [0, -1, 101, 10**6, 10**400])
 def test_a_limit_out_of_bounds_is_refused(limit: int) -> None:
     body = f'{{"user_id": "u", "limit": {limit}}}'.encode()
