@@ -74,6 +74,7 @@ def test_every_form_of_filter_is_understood(written: object, meant: object) -> N
         ({"field": "a", "any_of": []}, "#/filter/any_of"),
         ({"field": "a", "any_of": ["b", None]}, "#/filter/any_of/1"),
         ({"field": "a", "range": {}}, "#/filter/range"),
+        ({"field": "a", "range": {"gte": None}}, "#/filter/range"),
         ({"field": "a", "range": {"gte": "1980"}}, "#/filter/range/gte"),
         ({"field": "a", "range": {"more": 1}}, "#/filter/range/more"),
         ({"all": []}, "#/filter/all"),
