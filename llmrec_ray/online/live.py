@@ -95,6 +95,13 @@ class LiveItems:
             raise _no_item(item_id)
         return change
 
+    async def version(self, item_id: str) -> int:
+        """The version of an item now, 0 as it was published; `ItemNotFound` where there is none.
+
+        Raises `SearchUnavailable` where the shard that would know it is lost.
+        """
+        return (await self._newest(item_id))[0]
+
     async def _newest(self, item_id: str) -> tuple[int, Item]:
         """The version and the item, from the log or else from the generation."""
         change = await self.look(item_id)
