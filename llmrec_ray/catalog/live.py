@@ -61,10 +61,11 @@ def clean_item(draft: ItemDraft, kinds: Mapping[str, FieldKind], index: int = 0)
 
 
 def _kept(draft: ItemDraft, kinds: Mapping[str, FieldKind]) -> dict[str, FieldValue]:
-    stored = draft.base.fields if draft.base else {}
+    if draft.base is None:
+        return {}
     return {
         name: value
-        for name, value in stored.items()
+        for name, value in draft.base.fields.items()
         if name not in draft.fields and name in kinds and isinstance(value, _HELD[kinds[name]])
     }
 

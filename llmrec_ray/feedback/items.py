@@ -167,17 +167,23 @@ def _fields(text: str) -> dict[str, FieldValue] | None:
         return None
     if not isinstance(read, dict):
         return None
-    named = cast("dict[str, Any]", read)
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in named.items()
-    }
-    return fields if all(_is_value(value) for value in fields.values()) else None
+    fields: dict[str, FieldValue] = {}
+    for name, stored in cast("dict[str, object]", read).items():
+        value = _value(stored)
+        if value is None:
+            return None
+        fields[name] = value
+    return fields
 
 
-def _is_value(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(isinstance(tag, str) for tag in cast("tuple[object, ...]", value))
-    return isinstance(value, str | float | int)
+def _value(stored: object) -> FieldValue | None:
+    if isinstance(stored, str | float | int):
+        return stored
+    if isinstance(stored, list):
+        tags = cast("list[object]", stored)
+        if all(isinstance(tag, str) for tag in tags):
+            return tuple(cast("list[str]", tags))
+    return None
 
 
 def _check(change: ItemWrite) -> None:
