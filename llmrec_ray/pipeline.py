@@ -1,4 +1,4 @@
-"""The offline half, said aloud: read → clean → text → embed → learn → publish → activate.
+"""The offline half, stage by stage: read → clean → text → embed → learn → publish → activate.
 
 A catalogue description comes in; a published generation, current if asked for, goes out. Where the
 vectors are made (in this process, on a Ray cluster) is the caller's choice: `pool` is a function.
