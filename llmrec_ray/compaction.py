@@ -22,7 +22,7 @@ from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.placement import overlapping
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import load_manifest
-from llmrec_ray.item_log import ItemChange, ItemLog, read_since
+from llmrec_ray.item_log import ItemChange, ItemLog, read_whole
 from llmrec_ray.item_rows import folded
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import CONTEXT, ITEM_ID, POPULARITY, TARGET, TARGET_VECTOR
@@ -56,7 +56,7 @@ def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Co
             "no generation is active, so there is nothing to fold into. Publish a catalogue first."
         )
     manifest = load_manifest(objects, active.generation)
-    changes, position = read_since(log, manifest.item_seq)
+    changes, position = read_whole(log, manifest.item_seq)
     if not changes and not _scattered(manifest):
         return None
     live = _vectors(manifest, changes, embed)

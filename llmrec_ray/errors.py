@@ -29,7 +29,7 @@
         └── NotReady               not_ready              no generation is loaded yet
 
 A message says what is wrong, which thing it is about, and what to do next. `code` is stable;
-`serve/http/api.py` alone maps codes to HTTP. `details` hold what a program may want: a field's
+`serve/http/problems.py` alone maps codes to HTTP. `details` hold what a program may want: a field's
 name, a limit, a key.
 """
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from llmrec_ray.errors import Corrupt
 from llmrec_ray.types import Item
 
 Outcome = Literal["stored", "deleted", "unchanged"]
@@ -33,7 +34,10 @@ class ItemWrite:
 
 @dataclass(frozen=True, slots=True)
 class ItemChange:
-    """The newest state of an item in the log; no item: it was deleted."""
+    """The newest state of an item in the log; no item: it was deleted.
+
+    What is stored and not `readable` has no item either: it is in no answer until it is put again.
+    """
 
     seq: int
     item_id: str
@@ -41,6 +45,7 @@ class ItemChange:
     item: Item | None
     vector: bytes = b""
     encoder: str = ""
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +99,15 @@ def read_since(
         seq = page[-1].seq
         if len(page) < PAGE:
             return found, seq
+
+
+def read_whole(log: ItemLog, seq: int) -> tuple[dict[str, ItemChange], int]:
+    """As `read_since`, for what is to last: `Corrupt` where an item cannot be read."""
+    changes, position = read_since(log, seq)
+    if unreadable := sorted(one for one, change in changes.items() if not change.readable):
+        raise Corrupt(
+            f"what is stored of {len(unreadable)} live items cannot be read, {unreadable[0]!r} for"
+            " one: something else than this release wrote it. Put them again, or delete them.",
+            item_id=unreadable[0],
+        )
+    return changes, position

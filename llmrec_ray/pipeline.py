@@ -1,4 +1,4 @@
-"""The offline half, said aloud: read → clean → text → embed → learn → publish → activate.
+"""The offline half, stage by stage: read → clean → text → embed → learn → publish → activate.
 
 A catalogue description comes in; a published generation, current if asked for, goes out. Where the
 vectors are made (in this process, on a Ray cluster) is the caller's choice: `pool` is a function.
@@ -31,7 +31,7 @@ from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import load_manifest
-from llmrec_ray.item_log import ItemLog, read_since
+from llmrec_ray.item_log import ItemLog, read_whole
 from llmrec_ray.item_rows import folded
 from llmrec_ray.learning.blocks import Spread, here
 from llmrec_ray.learning.interactions import event_log
@@ -108,7 +108,7 @@ def ingest(
     reports = [cleaned.report]
     item_seq = 0
     if sources.items is not None:
-        changes, item_seq = read_since(sources.items, 0)
+        changes, item_seq = read_whole(sources.items, 0)
         cleaned = replace(cleaned, items=folded(cleaned.items, changes))
     if described.events is not None:
         reports.append(_import(described, cleaned, sources.events, rejected, progress))

@@ -63,7 +63,10 @@ def start(address: str | None, workers: int) -> None:
             runtime_env={"env_vars": environment},
         )
     except (ConnectionError, ValueError, RuntimeError) as cause:
-        raise Unavailable(f"no Ray cluster answers at {address}: {cause}") from cause
+        problem = (
+            f"no Ray cluster answers at {address}" if address else "Ray could not be started here"
+        )
+        raise Unavailable(f"{problem}: {cause}") from cause
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

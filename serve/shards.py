@@ -11,6 +11,7 @@ from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.item_log import ItemLog
+from llmrec_ray.noticing_log import NoticingLog
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search.delta import Delta
 from llmrec_ray.shard import Shard
@@ -23,6 +24,7 @@ from serve.observe.metrics import (
     SHARD_ITEMS,
     SHARD_QUESTIONS,
     SHARD_SECONDS,
+    SHARD_UNREADABLE,
 )
 
 log = logging.getLogger("ray.serve")
@@ -60,11 +62,12 @@ class ShardReplica:
         place: Place,
     ) -> None:
         store = open_store()
+        self._items = NoticingLog(open_log())
         self._shard = Shard(
             store,
             place.shard,
             place.shards,
-            open_log(),
+            self._items,
             index=place.index,
             originals=place.originals,
         )
@@ -117,13 +120,22 @@ class ShardReplica:
         """Apply what was put and deleted; on failure keep what is applied, and say why."""
         try:
             await asyncio.to_thread(self._shard.catch_up)
-            self._live_trouble = _strange(self._shard.deltas.values())
+            self._live_trouble = self._unreadable() or _strange(self._shard.deltas.values())
             self._measure()
         except LLMRecError as error:
             self._tell(f"live items are not followed: {error}")
         except Exception as error:
             log.exception("live_items_not_followed")
             self._tell(f"following live items failed ({type(error).__name__}); see its log.")
+
+    def _unreadable(self) -> str | None:
+        """What is to do about live items that cannot be read."""
+        if not (hidden := self._items.unreadable):
+            return None
+        return (
+            f"what is stored of {len(hidden)} live items cannot be read, {min(hidden)!r} for one,"
+            " and they cannot be found. Put them again, or delete them."
+        )
 
     def _tell(self, trouble: str) -> None:
         if self._live_trouble is None:
@@ -158,6 +170,7 @@ class ShardReplica:
                 self._meters.set(gauge, 0, generation=generation)
         for generation, items in held.items():
             self._meters.set(SHARD_ITEMS, items, generation=generation)
+        self._meters.set(SHARD_UNREADABLE, len(self._items.unreadable))
         for generation, delta in self._shard.deltas.items():
             self._meters.set(SHARD_DELTA, len(delta.changes), generation=generation)
             self._meters.set(SHARD_DELTA_SEQ, delta.position, generation=generation)

@@ -17,36 +17,66 @@ Given = str | float | Sequence[str] | None
 """A field's value as it is sent; None says that the item has none."""
 
 LIMITS = CatalogLimits()
+_HELD: Mapping[FieldKind, type | tuple[type, ...]] = {
+    "text": str,
+    "image": str,
+    "number": (float, int),
+    "tags": tuple,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ItemDraft:
-    """An item to put; with `expected` only where the stored one has that version."""
+    """An item to put; with `expected` only where the stored one has that version.
+
+    A title of None, and fields that are not named, are those of `base`: the item as it is stored.
+    """
 
     item_id: str
-    title: str
+    title: str | None
     fields: Mapping[str, Given]
     expected: int | None = None
+    base: Item | None = None
 
 
 def clean_item(draft: ItemDraft, kinds: Mapping[str, FieldKind], index: int = 0) -> Item:
-    """The item; `InvalidInput` names the field, as a path, and the item's place in its batch."""
-    fields: dict[str, FieldValue] = {}
+    """The item; `InvalidInput` names the field, as a path, and the item's place in its batch.
+
+    What is kept of `base` is not checked: a file's row may have had other limits. Of it goes what
+    is no field of `kinds`, or of another kind.
+    """
+    fields = _kept(draft, kinds)
     for name, value in draft.fields.items():
+        if value is None:
+            continue
         if name not in kinds:
             known = ", ".join(sorted(kinds)) or "none"
             raise _unusable(
                 f"fields/{name}", index, f"is no field of the catalogue; it has: {known}"
             )
-        if value is None:
-            continue
         clean = _clean(value, kinds[name], f"fields/{name}", index)
         if clean not in {"", ()}:
             fields[name] = clean
-    title = _text(draft.title, LIMITS.title_chars, "title", index)
+    return Item(draft.item_id, _title(draft, index), fields)
+
+
+def _kept(draft: ItemDraft, kinds: Mapping[str, FieldKind]) -> dict[str, FieldValue]:
+    if draft.base is None:
+        return {}
+    return {
+        name: value
+        for name, value in draft.base.fields.items()
+        if name not in draft.fields and name in kinds and isinstance(value, _HELD[kinds[name]])
+    }
+
+
+def _title(draft: ItemDraft, index: int) -> str:
+    if draft.title is None and draft.base is not None:
+        return draft.base.title
+    title = _text(draft.title or "", LIMITS.title_chars, "title", index)
     if not title:
         raise _unusable("title", index, "says nothing; an item needs a title")
-    return Item(draft.item_id, title, fields)
+    return title
 
 
 def _clean(

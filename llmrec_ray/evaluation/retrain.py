@@ -21,7 +21,7 @@ from llmrec_ray.evaluation.data import Ask, Ranker
 from llmrec_ray.evaluation.newer import newer
 from llmrec_ray.evaluation.ours import Served
 from llmrec_ray.evaluation.past_events import Until
-from llmrec_ray.generation.activation import Activation, activate, current
+from llmrec_ray.generation.activation import Activation, activate_next, current
 from llmrec_ray.generation.contents import contents
 from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import Manifest
@@ -85,24 +85,32 @@ class Retrained:
     comparison: Comparison
 
 
+@dataclass(frozen=True, slots=True)
+class LiveGeneration:
+    """The generation that is current, and the activation that made it so."""
+
+    manifest: Manifest
+    activation: Activation
+
+
 class Trainer:
     """Trains on the items of one live generation; `history` bounds a user's events online."""
 
     def __init__(
         self,
         objects: ObjectStore,
-        live: Manifest,
+        live: LiveGeneration,
         learning: LearningSettings,
         *,
         history: int,
         spread: Spread = here,
     ) -> None:
         self._objects = objects
-        self.live = live
+        self.live, self.started_from = live.manifest, live.activation
         self._learning = learning
         self._history = history
         self._spread = spread
-        self._cleaned, self._text = _catalog(objects, live)
+        self._cleaned, self._text = _catalog(objects, self.live)
         self.ids = tuple(texts(self._cleaned.items, ITEM_ID))
 
     def train(self, events: Scanned) -> Draft:
@@ -151,15 +159,15 @@ class Trainer:
         return ndcg(hits(ranked, targets), sizes(targets), AT)
 
 
-def live_generation(objects: ObjectStore) -> Manifest:
-    """The manifest of the current generation; `GenerationNotFound` where there is none."""
+def live_generation(objects: ObjectStore) -> LiveGeneration:
+    """The current generation; `GenerationNotFound` where there is none."""
     active = current(objects)
     if active is None:
         raise GenerationNotFound(
             "no generation is current, so there are no items to train on. Run `llmrec publish"
             " CATALOG.yaml` first."
         )
-    return load_manifest(objects, active.generation)
+    return LiveGeneration(load_manifest(objects, active.generation), active)
 
 
 def retrain(
@@ -175,7 +183,8 @@ def retrain(
     """Compare, train on all events, publish, and activate.
 
     Raises `WorseGeneration`, before anything is published, where the candidate ranked later events
-    worse than the live generation; `force` publishes it all the same.
+    worse than the live generation; `force` publishes it all the same. Raises `Conflict` where
+    another generation, which may have other items, was activated meanwhile.
     """
     told("compare")
     comparison = trainer.compare(events)
@@ -188,7 +197,8 @@ def retrain(
     draft = trainer.train(events)
     told("publish")
     manifest = publish(objects, draft, base=trainer.live)
-    made = activate(objects, manifest.generation, writer) if activated else None
+    started = trainer.started_from
+    made = activate_next(objects, manifest.generation, writer, started) if activated else None
     return Retrained(manifest, made, comparison)
 
 

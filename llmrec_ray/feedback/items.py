@@ -14,7 +14,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, RowMapping, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from llmrec_ray.errors import Corrupt, InvalidInput, VersionConflict
+from llmrec_ray.errors import InvalidInput, VersionConflict
 from llmrec_ray.feedback import database
 from llmrec_ray.feedback.rows import storable
 from llmrec_ray.feedback.tables import item_sequence, live_items
@@ -110,6 +110,8 @@ def _applied(
 
 def _same(change: ItemWrite, known: ItemChange) -> bool:
     """Whether the log says this already: its vector follows from the item and the encoder."""
+    if not known.readable:
+        return False
     if change.item is None or known.item is None:
         return change.item is known.item
     new = replace(change.item, fields=dict(change.item.fields))
@@ -148,24 +150,40 @@ def _change(row: RowMapping) -> ItemChange:
     item_id, title = row["item_id"], row["title"]
     if title is None:
         return ItemChange(row["seq"], item_id, row["version"], None)
-    item = Item(item_id, title, _fields(row["fields"], item_id))
+    fields = _fields(row["fields"])
+    if fields is None:
+        return ItemChange(row["seq"], item_id, row["version"], None, readable=False)
+    item = Item(item_id, title, fields)
     return ItemChange(
         row["seq"], item_id, row["version"], item, bytes(row["vector"]), row["encoder"]
     )
 
 
-def _fields(text: str, item_id: str) -> dict[str, FieldValue]:
+def _fields(text: str) -> dict[str, FieldValue] | None:
+    """The stored fields; None where something else than this release wrote them."""
     try:
-        read = cast("dict[str, Any]", json.loads(text))
-        return {
-            name: tuple(cast("list[str]", value)) if isinstance(value, list) else value
-            for name, value in read.items()
-        }
-    except (ValueError, AttributeError) as cause:
-        raise Corrupt(
-            f"the stored fields of live item {item_id!r} cannot be read: something else than this"
-            " release wrote them. Put the item again."
-        ) from cause
+        read = cast("object", json.loads(text))
+    except ValueError:
+        return None
+    if not isinstance(read, dict):
+        return None
+    fields: dict[str, FieldValue] = {}
+    for name, stored in cast("dict[str, object]", read).items():
+        value = _value(stored)
+        if value is None:
+            return None
+        fields[name] = value
+    return fields
+
+
+def _value(stored: object) -> FieldValue | None:
+    if isinstance(stored, str | float | int):
+        return stored
+    if isinstance(stored, list):
+        tags = cast("list[object]", stored)
+        if all(isinstance(tag, str) for tag in tags):
+            return tuple(cast("list[str]", tags))
+    return None
 
 
 def _check(change: ItemWrite) -> None:

@@ -1,4 +1,4 @@
-"""What one shard has loaded, by generation: at most two, of which no caller loses the one it asks.
+"""What one shard has loaded: two generations at most; one that callers still use is not dropped.
 
 Callers move from one generation to the next by themselves, each when every shard has loaded it. So
 one that is asked for is in use, however old it is, and one that nobody asked for lately is not.

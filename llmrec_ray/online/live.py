@@ -51,6 +51,8 @@ class LiveItems:
     ) -> Written:
         """Change what is given and keep the rest; a field of None is taken away.
 
+        What is kept and the catalogue no longer has is dropped.
+
         Another writer's change in between is kept too: the patch is made again on top of it, unless
         `expected` names the version that it is meant for. Raises what `put` does, `ItemNotFound`.
         """
@@ -58,8 +60,7 @@ class LiveItems:
             version, item = await self._newest(item_id)
             if expected is not None and expected != version:
                 break
-            merged: dict[str, Given] = {**item.fields, **fields}
-            draft = ItemDraft(item_id, item.title if title is None else title, merged, version)
+            draft = ItemDraft(item_id, title, fields, version, item)
             try:
                 return (await self.put([draft]))[0]
             except VersionConflict:
@@ -93,6 +94,13 @@ class LiveItems:
         if change is not None and change.item is None:
             raise _no_item(item_id)
         return change
+
+    async def version(self, item_id: str) -> int:
+        """The version of an item now, 0 as it was published; `ItemNotFound` where there is none.
+
+        Raises `SearchUnavailable` where the shard that would know it is lost.
+        """
+        return (await self._newest(item_id))[0]
 
     async def _newest(self, item_id: str) -> tuple[int, Item]:
         """The version and the item, from the log or else from the generation."""

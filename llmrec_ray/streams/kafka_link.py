@@ -97,13 +97,14 @@ def partitions_of(reader: AIOKafkaConsumer, wanted: Subscription) -> frozenset[T
 async def _check_topics(reader: AIOKafkaConsumer, wanted: Subscription) -> None:
     """Refuse topics that are not there; all are asked for: a broker may make one that is named."""
     there = await reader.topics()
+    _, _, servers = wanted.url.partition("://")
     named = [(one, "streams.events or streams.items") for one in wanted.subjects]
     for topic, setting in (*named, (wanted.dead_letters, "streams.dead_letters")):
         if topic not in there:
             raise InvalidSettings(
                 f"the message broker has no topic {topic} for this user. Make it with"
-                f" `kafka-topics.sh --create --topic {topic}`, or correct {setting}. See"
-                " docs/operations.md.",
+                f" `kafka-topics.sh --bootstrap-server {servers} --create --topic {topic}`, or"
+                f" correct {setting}. See docs/operations.md.",
                 field=setting.split()[0],
             )
 

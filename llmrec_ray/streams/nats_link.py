@@ -105,7 +105,7 @@ async def _check_stream(jetstream: JetStreamContext, wanted: Subscription) -> bo
     except NotFoundError as cause:
         raise InvalidSettings(
             f"the message broker has no stream {wanted.stream}. Make it with `nats stream add"
-            f" {wanted.stream} --subjects '{', '.join(wanted.subjects)}'`, or correct"
+            f" {wanted.stream} --subjects '{','.join(wanted.subjects)}' --defaults`, or correct"
             f" streams.stream. {SAY}",
             field="streams.stream",
         ) from cause

@@ -47,7 +47,7 @@ class Bounds(Message):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if not self.model_fields_set:
+        if all(bound is None for bound in (self.gte, self.gt, self.lte, self.lt)):
             raise PydanticCustomError("range", "needs at least one of gte, gt, lte and lt")
         return self
 

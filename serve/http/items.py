@@ -12,7 +12,12 @@ from fastapi import APIRouter, Depends, Header
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from llmrec_ray.errors import EventStoreUnavailable, InvalidInput, VersionConflict
+from llmrec_ray.errors import (
+    EventStoreUnavailable,
+    InvalidInput,
+    ItemNotFound,
+    VersionConflict,
+)
 from llmrec_ray.item_log import Written
 from serve.http import answers
 from serve.http.answers import ErrorAt
@@ -24,11 +29,20 @@ from serve.http.service import Service
 from serve.observe.metrics import ITEMS
 from serve.observe.requests import note
 
-CHANGING = ("invalid_input", "event_store_unavailable", "not_ready", "version_conflict")
+CHANGING = (
+    "invalid_input",
+    "event_store_unavailable",
+    "not_ready",
+    "search_unavailable",
+    "version_conflict",
+)
 EMBEDDING = ("embedder_unavailable", "encoder_mismatch", "conflict", "body_timeout")
 IfMatch = Annotated[
     str | None,
-    Header(description='The ETag that the item must have, such as `"v3"`; else 412.'),
+    Header(
+        description='The ETag that the item must have, such as `"v3"`, or `*`: that it is there;'
+        " else 412."
+    ),
 ]
 
 
@@ -89,15 +103,14 @@ class ItemRoutes:
             "/v1/items/{item_id}",
             summary="Change some of an item; durable before the answer",
             openapi_extra=takes(ItemPatch),
-            responses=done(WrittenAnswer)
-            | documented(*CHANGING, *EMBEDDING, "item_not_found", "search_unavailable"),
+            responses=done(WrittenAnswer) | documented(*CHANGING, *EMBEDDING, "item_not_found"),
         )
         async def patch(
             item_id: Annotated[str, Depends(in_path)],
             asked: Annotated[ItemPatch, Depends(patched)],
             if_match: IfMatch = None,
         ) -> Response:
-            expected = self._expected(if_match)
+            expected = await self._expected(item_id, if_match)
             try:
                 written = await self._items.patch(
                     item_id, title=asked.title, fields=asked.given, expected=expected
@@ -114,7 +127,8 @@ class ItemRoutes:
         async def delete(
             item_id: Annotated[str, Depends(in_path)], if_match: IfMatch = None
         ) -> Response:
-            return self._one(await self._items.delete(item_id, self._expected(if_match)))
+            expected = await self._expected(item_id, if_match)
+            return self._one(await self._items.delete(item_id, expected))
 
     def _add_puts(self, app: APIRouter) -> None:
         in_path = path_id("item_id", self._service.limits)
@@ -134,7 +148,7 @@ class ItemRoutes:
             asked: Annotated[ItemMessage, Depends(put_one)],
             if_match: IfMatch = None,
         ) -> Response:
-            draft = asked.to_draft(item_id, self._expected(if_match))
+            draft = asked.to_draft(item_id, await self._expected(item_id, if_match))
             try:
                 written = await self._items.put([draft])
             except InvalidInput as error:
@@ -165,21 +179,30 @@ class ItemRoutes:
         for one in written:
             self._service.meters.add(ITEMS, 1, outcome=one.outcome)
 
-    def _expected(self, if_match: str | None) -> int | None:
-        """The version that an ETag stands for."""
+    async def _expected(self, item_id: str, if_match: str | None) -> int | None:
+        """The version that an ETag stands for; with `*` that of now, so that nobody comes first."""
         if if_match is None:
             return None
-        if version := re.fullmatch(r'"v(\d{1,18})"', if_match.strip()):
+        tag = if_match.strip()
+        if version := re.fullmatch(r'"v([1-9]\d{0,17})"', tag):
             return int(version.group(1))
-        if not re.fullmatch(r'"g-[\w-]{1,62}"', if_match.strip()):
-            detail = 'must be one ETag as an answer gave it, such as "v3"'
+        if tag != "*" and not re.fullmatch(r'"g-[\w-]{1,62}"', tag):
+            detail = 'must be one ETag as an answer gave it, such as "v3", or *'
             raise invalid([ErrorAt(parameter="If-Match", detail=detail)])
-        if if_match.strip() != f'"{self._service.view.serving()}"':
+        if tag not in {"*", f'"{self._service.view.serving()}"'}:
             raise VersionConflict(
                 "the item was looked at in another generation than the one that answers now, and"
                 " nothing was stored. Read it again, and send the change anew."
             )
-        return 0
+        try:
+            version_now = await self._items.version(item_id)
+        except ItemNotFound as error:
+            raise VersionConflict(
+                f"there is no item {item_id!r} that If-Match could be meant for, and nothing was"
+                " stored. Leave the header out to put a new item.",
+                item_id=item_id,
+            ) from error
+        return version_now if tag == "*" else 0
 
 
 def _written(one: Written) -> WrittenAnswer:

@@ -19,6 +19,8 @@ from serve.http.filter_messages import TopFilter
 from serve.http.limits import AtMost
 
 Explain = Literal["none", "template", "llm"]
+Weight = Annotated[Number, Field(ge=-1_000, le=1_000)]
+"""A like weighs about 1; weights without bounds have sums that are no numbers."""
 
 
 class SessionEntry(Message):
@@ -28,7 +30,7 @@ class SessionEntry(Message):
     type: EventType | None = None
     value: Number | None = Field(None, description="The rating, with type rating or review.")
     text: Text | None = Field(None, description="The review, with type review.")
-    weight: Number | None = Field(
+    weight: Weight | None = Field(
         None, description="Counts instead of type, value and text; negative pushes away."
     )
 

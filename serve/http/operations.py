@@ -1,15 +1,18 @@
 """The routes of those who run it: generations, liveness, readiness, and the docs page."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
+from llmrec_ray.errors import Corrupt
 from serve.http import answers
 from serve.http.bodies import path_id
 from serve.http.docs_page import DOCS_PAGE
-from serve.http.problems import documented
+from serve.http.problems import Problem, documented
 from serve.http.replies import done, reply
 from serve.http.service import Service
 
@@ -20,22 +23,33 @@ def add_generations(app: APIRouter, service: Service) -> None:
     @app.get(
         "/v1/generations",
         summary="The published generations, and which one answers",
-        responses=done(answers.GenerationsAnswer) | documented("store_unavailable"),
+        responses=done(answers.GenerationsAnswer) | documented("corrupt", "store_unavailable"),
     )
     async def generations() -> Response:
-        return reply(await service.generations.listed(service.view.serving()))
+        with _corrupt_told():
+            return reply(await service.generations.listed(service.view.serving()))
 
     @app.post(
         "/v1/generations/{generation}:activate",
         summary="Make a published generation current; an older one is a rollback",
         responses=done(answers.ActivationAnswer)
-        | documented("generation_not_found", "encoder_mismatch")
+        | documented("generation_not_found", "encoder_mismatch", "conflict", "corrupt")
         | documented("invalid_input", "store_unavailable"),
     )
     async def activate(
         generation: Annotated[str, Depends(path_id("generation", service.limits))],
     ) -> Response:
-        return reply(await service.generations.activate(generation))
+        with _corrupt_told():
+            return reply(await service.generations.activate(generation))
+
+
+@contextmanager
+def _corrupt_told() -> Generator[None]:
+    """Who runs the service can act on what cannot be read, and is told what it is."""
+    try:
+        yield
+    except Corrupt as error:
+        raise Problem(error.code, str(error)) from error
 
 
 def add_health(app: FastAPI, service: Service) -> None:

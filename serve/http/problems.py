@@ -29,6 +29,7 @@ _STATUS = {
     "method_not_allowed": (405, "Method not allowed"),
     "erased": (410, "It was erased"),
     "conflict": (409, "Conflict"),
+    "corrupt": (409, "What is stored cannot be read"),
     "event_conflict": (409, "The event id was used with another body"),
     "version_conflict": (412, "The item was changed meanwhile"),
     "not_replayable": (409, "What it was computed from is not at hand"),
@@ -46,6 +47,8 @@ _STATUS = {
     "search_unavailable": (503, "No shard answers"),
     "not_ready": (503, "No generation is loaded yet"),
 }
+_UNTOLD = frozenset({"corrupt"})
+"""What only those who run it can act on: their routes raise it as a `Problem`."""
 _INTERNAL = (500, "Internal error")
 
 
@@ -70,7 +73,7 @@ def problem_of(error: BaseException) -> Problem:
     """What a client may know of an error; of a stranger's error only that it happened."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, LLMRecError) and error.code in _STATUS:
+    if isinstance(error, LLMRecError) and error.code in _STATUS.keys() - _UNTOLD:
         return Problem(error.code, str(error))
     return Problem("internal", "The request failed inside the service; its log has the reason.")
 

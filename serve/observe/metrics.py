@@ -123,6 +123,12 @@ SHARD_DELTA = Metric(
     ("generation",),
     "Items of a shard replica that were changed or deleted since the generation was made.",
 )
+SHARD_UNREADABLE = Metric(
+    "llmrec_shard_unreadable_items",
+    "gauge",
+    (),
+    "Live items that are stored and cannot be read: in no answer until put again or deleted.",
+)
 SHARD_DELTA_SEQ = Metric(
     "llmrec_shard_delta_seq",
     "gauge",
@@ -193,7 +199,8 @@ FIRST_PIECE = Metric(
 METRICS = (
     *(REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, EXPLANATIONS, FALLBACKS, EVENTS),
     *(FRESHNESS, ITEMS, SHOWN_PENDING, SHOWN_DROPPED, READY, WAITING),
-    *(SHARD_ITEMS, SHARD_DELTA, SHARD_DELTA_SEQ, SHARD_QUESTIONS, SHARD_SECONDS),
+    *(SHARD_ITEMS, SHARD_DELTA, SHARD_UNREADABLE, SHARD_DELTA_SEQ),
+    *(SHARD_QUESTIONS, SHARD_SECONDS),
     *(EMBED_TEXTS, EMBED_BATCH, EMBED_SECONDS),
     *(GENERATIONS, PIECES, UNFINISHED, FIRST_PIECE),
 )

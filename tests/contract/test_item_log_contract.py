@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from llmrec_ray.errors import EventStoreUnavailable, InvalidInput, VersionConflict
+from llmrec_ray.errors import Corrupt, EventStoreUnavailable, InvalidInput, VersionConflict
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.late_items import LateItemLog
-from llmrec_ray.item_log import ItemLog, ItemWrite, read_since
+from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, read_since, read_whole
 from llmrec_ray.types import Item
 
 VECTOR = np.array([0.6, 0.8], np.float32).tobytes()
@@ -160,6 +160,39 @@ def test_tables_of_the_release_before_get_a_log(event_store_url: str) -> None:
     with open_event_store(event_store_url, timeout_s=30, ttl_s=60) as store:
         store.check()
         assert store.items.write([put("a")])[0].seq == 1
+
+
+def damage(event_store_url: str, fields: str) -> None:
+    """What something else than a release might leave of item a."""
+    engine = create_engine(event_store_url)
+    with engine.begin() as connection:
+        statement = text("UPDATE live_items SET fields = :fields WHERE item_id = 'a'")
+        connection.execute(statement, {"fields": fields})
+    engine.dispose()
+
+
+@pytest.mark.parametrize("fields", ["{", "[]", '{"year": null}', '{"genres": [1]}'])
+def test_an_item_that_cannot_be_read_has_its_version_and_nothing_else(
+    event_store_url: str, fields: str
+) -> None:
+    with open_event_store(event_store_url, timeout_s=30, ttl_s=60) as store:
+        store.items.write([put("a"), put("b")])
+        damage(event_store_url, fields)
+        unreadable, other = store.items.since(0)
+        assert unreadable == ItemChange(1, "a", 1, None, readable=False)
+        assert store.items.current(["a", "b"]) == {"a": unreadable, "b": other}
+        with pytest.raises(Corrupt, match=r"'a' for one.*Put them again, or delete them"):
+            read_whole(store.items, 0)
+        assert store.items.write([put("a", expected=1)])[0].version == 2
+        assert read_whole(store.items, 0)[0]["a"].item == put("a").item
+
+
+def test_an_item_that_cannot_be_read_can_be_deleted(event_store_url: str) -> None:
+    with open_event_store(event_store_url, timeout_s=30, ttl_s=60) as store:
+        store.items.write([put("a")])
+        damage(event_store_url, "{")
+        assert store.items.write([gone("a")])[0].outcome == "deleted"
+        assert read_whole(store.items, 0)[0]["a"] == ItemChange(2, "a", 2, None)
 
 
 def test_a_log_that_could_not_be_opened_is_opened_when_it_can(event_store_url: str) -> None:

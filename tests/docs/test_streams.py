@@ -26,7 +26,8 @@ def test_the_documented_metrics_are_those_of_the_consumer() -> None:
 
 def test_the_commands_make_what_the_defaults_name() -> None:
     streams = Settings().streams
-    made = dict(re.findall(r"^nats stream add (\S+) --subjects (\S+)$", PAGE, re.MULTILINE))
+    command = r"^nats stream add (\S+) --subjects (\S+) --defaults$"
+    made = dict(re.findall(command, PAGE, re.MULTILINE))
     assert made[streams.stream].split(",") == [streams.events, ITEMS]
     assert streams.dead_letters in made.values()
     assert f"LLMREC_STREAMS__ITEMS={ITEMS} llmrec consume" in PAGE

@@ -115,7 +115,42 @@ async def test_an_item_that_was_changed_meanwhile_is_a_412(http: httpx.AsyncClie
     assert second.json()["version"] == 2
 
 
-@pytest.mark.parametrize("tag", ["*", "v1", '"v1", "v2"', 'W/"v1"', '"v"', '"g-"'])
+@pytest.mark.parametrize("tag", ["*", "that of the generation"])
+async def test_a_condition_on_an_item_that_never_was_or_is_deleted_creates_none(
+    house: House, http: httpx.AsyncClient, tag: str
+) -> None:
+    generation = f'"{house.made.manifest.generation}"'
+    await http.delete("/v1/items/f03")
+    conditional = {"If-Match": tag if tag == "*" else generation}
+    for item_id in ("nope", "f03"):
+        path = f"/v1/items/{item_id}"
+        refused = [
+            await http.put(path, json=NEW, headers=conditional),
+            await http.patch(path, json={"title": "A"}, headers=conditional),
+            await http.delete(path, headers=conditional),
+        ]
+        assert [problem(one)[:2] for one in refused] == [(412, "version_conflict")] * 3
+        assert problem(await http.get(path))[0] == 404
+
+
+async def test_an_item_that_only_has_to_be_there_is_changed(http: httpx.AsyncClient) -> None:
+    there = {"If-Match": "*"}
+    put = await http.put("/v1/items/f03", json=NEW, headers=there)
+    patched = await http.patch("/v1/items/f03", json={"title": "A"}, headers=there)
+    deleted = await http.delete("/v1/items/f03", headers=there)
+    assert [one.json()["version"] for one in (put, patched, deleted)] == [1, 2, 3]
+
+
+async def test_whether_an_item_is_there_is_not_guessed_while_its_shard_is_lost(
+    house: House, http: httpx.AsyncClient
+) -> None:
+    for shard in house.shards:
+        shard.lost = True
+    refused = await http.put("/v1/items/nope", json=NEW, headers={"If-Match": "*"})
+    assert problem(refused)[:2] == (503, "search_unavailable")
+
+
+@pytest.mark.parametrize("tag", ["**", "v1", '"v1", "v2"', 'W/"v1"', '"v"', '"v0"', '"g-"'])
 async def test_a_tag_that_cannot_be_used_is_named(http: httpx.AsyncClient, tag: str) -> None:
     answer = await http.delete("/v1/items/f03", headers={"If-Match": tag})
     assert problem(answer) == (422, "invalid_input", ["If-Match"])

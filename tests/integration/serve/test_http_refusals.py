@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from llmrec_ray.generation.activation import activation_key
 from llmrec_ray.generation.publish import publish
+from llmrec_ray.generation.published import manifest_key
 from llmrec_ray.settings import LimitSettings
 from serve.calls.mailbox import Sharing
 from tests.integration.serve.conftest import client_of
@@ -108,6 +110,11 @@ async def test_a_body_of_unknown_length_is_cut_at_the_limit(tight: httpx.AsyncCl
         ("/v1/recommendations", {"user_id": "u", "limit": 10**6}, "#/limit"),
         ("/v1/recommendations", {"user_id": "u", "filter": {"a": 1}}, "#/filter/a"),
         ("/v1/recommendations", {"user_id": 5}, "#/user_id"),
+        (
+            "/v1/recommendations",
+            {"session": [{"item_id": "f00", "weight": w} for w in (1e308, -1e308)]},
+            "#/session/0/weight",
+        ),
         ("/v1/events", LIKE | {"type": "stare"}, "#/type"),
     ],
 )
@@ -184,6 +191,30 @@ async def test_a_generation_of_another_model_cannot_be_activated(
     answer = await http.post(f"/v1/generations/{other.generation}:activate")
     check(answer, 409, "encoder_mismatch")
     assert (await http.get("/v1/generations")).json()["current"] == (house.made.manifest.generation)
+
+
+async def test_a_generation_of_a_newer_release_is_told_of_when_it_is_activated(
+    http: httpx.AsyncClient, house: House
+) -> None:
+    manifest = house.made.manifest
+    newer = manifest.model_copy(update={"format": 99, "generation": "g-newer"})
+    house.objects.create(manifest_key("g-newer"), newer.model_dump_json().encode())
+    problem = check(await http.post("/v1/generations/g-newer:activate"), 409, "corrupt")
+    assert "has format 99" in problem["detail"]
+    assert "Upgrade llmrec-ray" in problem["detail"]
+    assert (await http.get("/v1/generations")).json()["current"] == manifest.generation
+
+
+async def test_a_damaged_activation_is_told_of_and_another_one_heals_it(
+    http: httpx.AsyncClient, house: House
+) -> None:
+    house.objects.create(activation_key(2), b"{")
+    problem = check(await http.get("/v1/generations"), 409, "corrupt")
+    assert problem["detail"].startswith("activations/00000002.json cannot be read")
+    generation = house.made.manifest.generation
+    activated = await http.post(f"/v1/generations/{generation}:activate")
+    assert activated.json() == {"generation": generation, "number": 3}
+    assert (await http.get("/v1/generations")).json()["current"] == generation
 
 
 async def test_events_that_are_all_rejected_are_a_problem(http: httpx.AsyncClient) -> None:

@@ -173,6 +173,7 @@ async def test_a_topic_that_is_not_there_is_named_and_not_made(
         error = await trouble(streams(server, **changed))
         assert isinstance(error, InvalidSettings)
         assert says in str(error)
+        assert "kafka-topics.sh --bootstrap-server 127.0.0.1:" in str(error)
 
 
 async def test_a_token_is_refused(server: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> None:

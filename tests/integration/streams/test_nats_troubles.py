@@ -84,7 +84,7 @@ async def test_wrong_missing_and_right_credentials(
 async def test_a_stream_that_is_not_there(place: Place) -> None:
     error = await trouble(streams(url=place.server.url, stream="NOWHERE"))
     assert isinstance(error, InvalidSettings)
-    assert "nats stream add NOWHERE --subjects 'llmrec.events'" in str(error)
+    assert "nats stream add NOWHERE --subjects 'llmrec.events' --defaults`" in str(error)
 
 
 async def test_dead_letters_that_no_stream_takes(place: Place) -> None:

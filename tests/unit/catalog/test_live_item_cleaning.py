@@ -65,6 +65,21 @@ def test_a_title_that_says_nothing_or_too_much_is_refused(title: str) -> None:
         cleaned(title)
 
 
+STORED = Item("a", "x" * 606, {"year": 1995.0, "studio": "Regency", "plot": ("a", "list")})
+
+
+def test_what_is_kept_of_a_stored_item_is_not_checked_again() -> None:
+    kept = clean_item(ItemDraft("a", None, {"genres": ["crime"]}, base=STORED), KINDS)
+    assert kept == Item("a", "x" * 606, {"year": 1995.0, "genres": ("crime",)})
+    with pytest.raises(InvalidInput, match="title has 606 characters"):
+        clean_item(ItemDraft("a", STORED.title, {}, base=STORED), KINDS)
+
+
+def test_a_field_that_the_catalogue_does_not_have_can_be_taken_away() -> None:
+    given: dict[str, Given] = {"studio": None, "year": None}
+    assert clean_item(ItemDraft("a", "Heat", given, base=STORED), KINDS) == Item("a", "Heat")
+
+
 def test_a_live_item_has_the_passage_of_the_same_row_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text(
         "id,title,plot,genres,year\na,Heat,<i>Cops</i> and robbers.,crime|drama,1995\nb,Up,,,\n"

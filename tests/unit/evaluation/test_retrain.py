@@ -1,11 +1,12 @@
 """Training anew: compared on later events alone, and a worse generation stays unpublished."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from llmrec_ray.errors import GenerationNotFound, WorseGeneration
+from llmrec_ray.errors import Conflict, GenerationNotFound, WorseGeneration
 from llmrec_ray.evaluation.newer import newer
 from llmrec_ray.evaluation.retrain import (
     FEWEST_USERS,
@@ -15,7 +16,7 @@ from llmrec_ray.evaluation.retrain import (
     live_generation,
     retrain,
 )
-from llmrec_ray.generation.activation import current
+from llmrec_ray.generation.activation import activate, current
 from llmrec_ray.generation.published import list_generations, verify
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.storage.local import FolderStore
@@ -33,7 +34,7 @@ def now(tmp_path: Path) -> Live:
 def trained(
     now: Live, learning: LearningSettings = QUICK, *, force: bool = False, activated: bool = True
 ) -> Retrained:
-    trainer = Trainer(now.objects, now.manifest, learning, history=500)
+    trainer = Trainer(now.objects, live_generation(now.objects), learning, history=500)
     return retrain(
         trainer, now.objects, now.events, writer="the test", force=force, activated=activated
     )
@@ -59,8 +60,9 @@ def test_items_and_text_vectors_are_those_of_the_live_generation(now: Live) -> N
 
 
 def test_the_passage_and_the_place_in_the_item_log_stay(now: Live) -> None:
-    live = now.manifest.model_copy(update={"passage": "{title}!", "item_seq": 7})
-    draft = Trainer(now.objects, live, QUICK, history=500).train(now.events)
+    manifest = now.manifest.model_copy(update={"passage": "{title}!", "item_seq": 7})
+    later = replace(live_generation(now.objects), manifest=manifest)
+    draft = Trainer(now.objects, later, QUICK, history=500).train(now.events)
     assert (draft.passage, draft.item_seq) == ("{title}!", 7)
 
 
@@ -85,6 +87,17 @@ def test_a_generation_can_be_published_without_making_it_current(now: Live) -> N
     assert made.manifest.generation in list_generations(now.objects)
 
 
+def test_a_generation_that_came_meanwhile_stays_current(now: Live) -> None:
+    trainer = Trainer(now.objects, live_generation(now.objects), QUICK, history=500)
+    meanwhile = activate(now.objects, now.manifest.generation, "another")
+    with pytest.raises(Conflict, match=r"stays current\. Run this again"):
+        retrain(trainer, now.objects, now.events, writer="the test")
+    assert current(now.objects) == meanwhile
+    made = trained(now).activation
+    assert made
+    assert made.number == meanwhile.number + 1
+
+
 def test_too_few_users_with_later_events_skip_the_comparison(tmp_path: Path) -> None:
     few = live(tmp_path, users=FEWEST_USERS - 1)
     found = trained(few, DEAF).comparison
@@ -102,7 +115,7 @@ def test_no_event_since_the_live_training_skips_the_comparison(now: Live) -> Non
 
 
 def test_only_events_after_the_live_training_are_asked_for(now: Live) -> None:
-    trainer = Trainer(now.objects, now.manifest, QUICK, history=500)
+    trainer = Trainer(now.objects, live_generation(now.objects), QUICK, history=500)
     found = newer(now.events, now.manifest.trained_until, trainer.ids, seed=1)
     assert now.manifest.trained_until == HALF
     cut = HALF + timedelta(hours=LIKES // 4)

@@ -186,6 +186,20 @@ async def test_a_patch_keeps_what_it_does_not_name(house: MakeHouse) -> None:
         await home.live.patch("nowhere", title="Up", fields={})
 
 
+async def test_a_patch_leaves_out_a_field_that_the_catalogue_no_longer_has(
+    house: MakeHouse,
+) -> None:
+    home = house(1)
+    await put(home, "new", "Zebra", year=1.0, plot="Of love.")
+    fields = {name: spec for name, spec in home.manifest.fields.items() if name != "year"}
+    newer = home.manifest.model_copy(update={"fields": fields, "generation": "g-newer"})
+    home.pinned.offer(newer, [frozenset({"g-newer"})])
+    await home.live.patch("new", title="Second", fields={"year": None})
+    change = await home.live.look("new")
+    assert change
+    assert change.item == Item("new", "Second", {"plot": "Of love."})
+
+
 async def test_patches_of_many_writers_are_all_kept_or_refused(house: MakeHouse) -> None:
     home = house(1)
     await put(home, "new", "Zebra", year=1.0)

@@ -2,9 +2,14 @@
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 
 from llmrec_ray.feedback.events import open_event_store
@@ -14,10 +19,12 @@ from llmrec_ray.generation.manifest import FORMAT, Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import manifest_key
+from llmrec_ray.item_log import ItemWrite
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.storage.local import FolderStore
-from llmrec_ray.types import WeightedEvent
-from serve.calls.questions import Gather
+from llmrec_ray.types import Item, WeightedEvent
+from serve.calls.questions import Found, Gather, Lookup
+from serve.calls.questions import Told as Answered
 from serve.shards import Place, ShardReplica, ShardState
 from serve.watch import Probe, Probes, Told, Watch
 from tests.support.generations import FaultyStore, draft
@@ -33,7 +40,7 @@ class Group:
         self.store = FaultyStore(FolderStore(self.folder, durable=False))
         self.good = self.publish(0)
         self.replicas = [ShardReplica.__new__(ShardReplica) for _ in range(SHARDS)]
-        self._events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=60)
+        self.events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=60)
         self.watch = Watch(
             Follower(self.store),
             Pinned(),
@@ -46,11 +53,11 @@ class Group:
             poll_s=60,
         )
 
-    async def start(self) -> None:
+    async def start(self, items_poll_s: float = 60) -> None:
         for number, replica in enumerate(self.replicas):
-            place = Place(number, SHARDS, poll_s=0.01, items_poll_s=60)
+            place = Place(number, SHARDS, poll_s=0.01, items_poll_s=items_poll_s)
             await ShardReplica.__init__(
-                replica, lambda: self.store, lambda: self._events.items, place
+                replica, lambda: self.store, lambda: self.events.items, place
             )
         await self.watch.look()
 
@@ -58,7 +65,7 @@ class Group:
         for replica in self.replicas:
             replica.__del__()
         await asyncio.get_running_loop().shutdown_default_executor()
-        self._events.close()
+        self.events.close()
 
     def publish(self, seed: int) -> Manifest:
         """Publish a generation and make it current."""
@@ -196,3 +203,33 @@ async def test_a_third_generation_waits_while_two_are_asked_for(group: Group) ->
     await group.until(lambda states: all(state.trouble == words for state in states))
     assert group.watch.serving() == second.generation
     await group.ask(group.good.generation)
+
+
+async def test_a_live_item_that_cannot_be_read_is_told_of_and_the_others_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = Group(tmp_path)
+    encoder = draft().encoder
+    vector = np.eye(1, encoder.dim, dtype=np.float32).tobytes()
+    bad = ItemWrite("f1", Item("f1", "Heat", {}), vector, encoder.hash)
+    group.events.items.write([bad, replace(bad, item_id="new", item=Item("new", "Ronin", {}))])
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database, database:
+        database.execute("UPDATE live_items SET fields = '{' WHERE item_id = 'f1'")
+    await group.start(items_poll_s=0.01)
+    words = "what is stored of 1 live items cannot be read, 'f1' for one"
+    await group.until(lambda states: all(words in (state.trouble or "") for state in states))
+    assert group.watch.serving() == group.good.generation
+    assert words in group.waits_for
+    questions = [Lookup(group.good.generation, ("f1", "f2", "new"))]
+    looked: list[str] = []
+    for replica in group.replicas:
+        [told] = await replica.answer(questions)
+        assert isinstance(told, Answered)
+        items, _ = cast(Found, told.answer)
+        looked += items
+    assert sorted(looked) == ["f2", "new"]
+    logged = [vars(one) for one in caplog.records if one.msg == "live_item_unreadable"]
+    assert [one["item"] for one in logged] == ["f1"] * SHARDS
+    group.events.items.write([bad])
+    await group.until(lambda states: all(state.trouble is None for state in states))
+    await group.stop()

@@ -74,6 +74,7 @@ def test_every_form_of_filter_is_understood(written: object, meant: object) -> N
         ({"field": "a", "any_of": []}, "#/filter/any_of"),
         ({"field": "a", "any_of": ["b", None]}, "#/filter/any_of/1"),
         ({"field": "a", "range": {}}, "#/filter/range"),
+        ({"field": "a", "range": {"gte": None}}, "#/filter/range"),
         ({"field": "a", "range": {"gte": "1980"}}, "#/filter/range/gte"),
         ({"field": "a", "range": {"more": 1}}, "#/filter/range/more"),
         ({"all": []}, "#/filter/all"),
@@ -107,6 +108,14 @@ def test_nesting_without_end_is_no_crash() -> None:
 
 
 # ── limits and types ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("weight", "bound"), [(1e300, "to 1000"), (-1000.5, "to -1000")])
+def test_a_weight_out_of_bounds_is_refused_by_name(weight: float, bound: str) -> None:
+    session = [{"item_id": "f1", "weight": 1000}, {"item_id": "f2", "weight": weight}]
+    problem = refused(RecommendationsRequest, {"session": session})
+    assert pointers(problem) == ["#/session/1/weight"]
+    assert bound in str(problem)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 101, 10**6, 10**400])
