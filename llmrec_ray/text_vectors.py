@@ -5,6 +5,7 @@ that an interrupted run finished are taken from the object store; the rest is en
 and each part is stored as soon as it is complete. The matrix lies in a file, not in memory.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from llmrec_ray.catalog.text import passages
-from llmrec_ray.errors import Corrupt, EncoderMismatch, InvalidInput
+from llmrec_ray.errors import Corrupt, EncoderMismatch, InvalidInput, StoreUnavailable
 from llmrec_ray.generation.draft import ITEMS, not_of_length_one
 from llmrec_ray.generation.finished import part_name, recall, remember
 from llmrec_ray.generation.live_rows import read_live
@@ -137,8 +138,19 @@ def _matrix(shape: tuple[int, int]) -> Float32s:
     """Zeros in a file that is gone with the process, so that the page cache holds what is used."""
     if 0 in shape:
         return np.zeros(shape, np.float32)
-    with tempfile.TemporaryFile(prefix="llmrec-vectors-") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+    needed = shape[0] * shape[1] * np.dtype(np.float32).itemsize
+    try:
+        with tempfile.TemporaryFile(prefix="llmrec-vectors-") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)  # a hole on a full disk is a SIGBUS later
+            return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as cause:
+        folder = tempfile.tempdir or "a folder for temporary files"
+        raise StoreUnavailable(
+            f"{shape[0]:,} text vectors need {needed:,} bytes in {folder}:"
+            f" {cause.strerror or cause}. Free as many, or name another folder by the environment"
+            " variable TMPDIR.",
+            bytes=needed,
+        ) from cause
 
 
 def _unchanged(

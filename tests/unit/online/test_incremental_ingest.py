@@ -1,6 +1,8 @@
 """Ingesting again: what is unchanged or finished is not embedded again; answers are the same."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from llmrec_ray.compaction import compact
 from llmrec_ray.embedding.hashing import HashingEmbedder
-from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError
+from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError, StoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.generation.collection import Retention, find_garbage
 from llmrec_ray.generation.manifest import Manifest
@@ -254,3 +256,19 @@ def test_a_text_of_ten_megabytes_is_cut_and_ingested(place: MakePlace) -> None:
     now["i5"] |= {"plot": "word " * 2_000_000}
     assert home.run(now).items == COUNT
     assert max(map(len, home.asked)) < 30_000
+
+
+def test_a_full_temporary_disk_is_told_before_anything_is_embedded(
+    place: MakePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int, __: int, size: int) -> None:
+        assert size == COUNT * 64 * 4
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    home = place()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        with pytest.raises(StoreUnavailable, match=r"need 15,360 bytes in /.*No space.*TMPDIR"):
+            home.run(rows())
+    assert home.asked == []
+    assert home.run(rows()).items == COUNT
