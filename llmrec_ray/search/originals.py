@@ -15,9 +15,10 @@ import tempfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from io import BufferedRandom, BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,7 @@ class Originals:
         if not count or not first.shape[1]:
             return np.zeros((count, first.shape[1]), np.float32)  # an empty file cannot be mapped
 
-        def write(file: BinaryIO) -> None:
+        def write(file: BufferedRandom) -> None:
             header = {"descr": "<f4", "fortran_order": False, "shape": (count, first.shape[1])}
             np.lib.format.write_array_header_2_0(file, header)
             every = chain([first], coming)  # numpy's `tofile` does not tell of a full disk
@@ -73,7 +74,7 @@ class Originals:
             return known
         made = make()
 
-        def write(file: BinaryIO) -> None:
+        def write(file: BufferedRandom) -> None:
             with pa.ipc.new_file(file, made.schema) as writer:
                 writer.write_table(made.combine_chunks())
 
@@ -106,7 +107,7 @@ class Originals:
     def _path(self, name: str, ending: str) -> Path:
         return self._folder / f"{self._prefix}{name}{ending}"
 
-    def _written(self, path: Path, write: Callable[[BinaryIO], None], read: _Read[T]) -> T:
+    def _written(self, path: Path, write: Callable[[BufferedRandom], None], read: _Read[T]) -> T:
         """All or nothing, and on the disk: a replica that starts sees the whole file or none.
 
         It is mapped before it has its name, by which another replica might delete it.
@@ -166,7 +167,7 @@ def _known(path: Path, read: _Read[T]) -> T | None:
     return found
 
 
-def _crc(file: BinaryIO, size: int) -> bytes:
+def _crc(file: BufferedRandom | BufferedReader, size: int) -> bytes:
     """The checksum of a file's first bytes, behind which it then stands."""
     total, left = 0, size
     file.seek(0)
