@@ -7,9 +7,10 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from llmrec_ray.errors import GenerationNotFound
 from llmrec_ray.generation.activation import activate, current, rollback
-from llmrec_ray.generation.collection import Retention, collect_garbage
+from llmrec_ray.generation.collection import collect_garbage
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, manifest_key
+from llmrec_ray.generation.retention import Retention
 from tests.support.faults import FaultAt, How, pass_time
 from tests.support.machine.drawn import AT, HOWS, KEEPS, NUMBERS, SEEDS
 from tests.support.machine.state import A_DAY, Published, State

@@ -11,11 +11,12 @@ import pytest
 
 from llmrec_ray.errors import Conflict, StoreUnavailable
 from llmrec_ray.generation.activation import activate, current, history, rollback
-from llmrec_ray.generation.collection import Retention, collect_garbage
+from llmrec_ray.generation.collection import collect_garbage
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.leases import LASTS, LEASES
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, load_manifest, verify
+from llmrec_ray.generation.retention import Retention
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore

@@ -14,9 +14,10 @@ from llmrec_ray.compaction import compact
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError, StoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.generation.collection import Retention, find_garbage
+from llmrec_ray.generation.collection import find_garbage
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.generation.retention import Retention
+from llmrec_ray.pipeline import Progress, Sources, ingest, unseen
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
@@ -83,6 +84,7 @@ class Place:
         items: Mapping[str, Mapping[str, object]] | Sequence[Mapping[str, object]],
         embed: Embed | None = None,
         pool: Pool = small,
+        progress: Progress = unseen,
     ) -> Manifest:
         """Ingest these items; what was asked and written is counted from here on."""
         self.asked, self.store.created = [], []
@@ -97,6 +99,7 @@ class Place:
             learning=LearningSettings(),
             rejected=self.folder / "rejected",
             pool=pool,
+            progress=progress,
         ).manifest
 
     def objects(self) -> list[str]:
@@ -272,3 +275,10 @@ def test_a_full_temporary_disk_is_told_before_anything_is_embedded(
             home.run(rows())
     assert home.asked == []
     assert home.run(rows()).items == COUNT
+
+
+def test_learning_is_shown_before_it_begins(place: MakePlace) -> None:
+    told: list[tuple[str, int]] = []
+    place().run(rows(), progress=lambda stage, done, _: told.append((stage, done)))
+    begun = told.index(("learn", 0))
+    assert told.index(("embed", COUNT)) < begun < told.index(("learn", 1))
