@@ -143,12 +143,13 @@ def _heard(log: EventLog, asks: Asks, text: Float32s, knobs: Knobs, window: int)
     found = moments(data, recency=knobs.weights.recency, window=window, company=knobs.company)
     model = solve(found, knobs.ridge, most=HEAD)
     folded = asks.folded(knobs.weights)
+    mean = text.sum(axis=0) / max(len(text), 1)  # numpy's own warns of a catalogue without items
     said = np.zeros((len(asks), log.item_count), np.float32)
     said[:, model.codes] = model.scores(folded[:, model.codes])
     return _Heard(
         asks=asks,
         next_items=said,
-        text=(folded @ (text - text.mean(axis=0))).astype(np.float32) @ text.T,
+        text=(folded @ (text - mean)).astype(np.float32) @ text.T,
         popularity=popularity(data),
         pull=asks.pull(knobs.weights),
     )

@@ -17,6 +17,7 @@ from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.generation.collection import find_garbage
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.retention import Retention
+from llmrec_ray.item_log import ItemWrite
 from llmrec_ray.pipeline import Progress, Sources, ingest, unseen
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
@@ -275,6 +276,13 @@ def test_a_full_temporary_disk_is_told_before_anything_is_embedded(
             home.run(rows())
     assert home.asked == []
     assert home.run(rows()).items == COUNT
+
+
+def test_a_catalogue_of_which_every_item_is_deleted_live_is_refused(place: MakePlace) -> None:
+    home = place()
+    home.events.items.write([ItemWrite(item_id, None) for item_id in rows(3)])
+    with pytest.raises(InvalidInput, match="no items"):
+        home.run(rows(3))
 
 
 def test_learning_is_shown_before_it_begins(place: MakePlace) -> None:
