@@ -60,6 +60,7 @@ class GenerationRules(State):
         if manifest is not None:
             assert manifest.generation in self.generations
             assert self.generations[manifest.generation].catalogue.items.keys() == made.items.keys()
+            self.holds_what_the_model_does(manifest.generation)
 
     @precondition(lambda self: self.generations)
     @rule(which=st.integers(0, 99))

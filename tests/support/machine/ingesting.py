@@ -88,6 +88,7 @@ class IngestRules(State):
         if done is not None:
             assert self.activations[-1][0] == done
             assert self.generations[done].catalogue.items.keys() == made.catalogue.items.keys()
+            self.holds_what_the_model_does(done)
 
     def _run(self, store: ObjectStore, files: dict[str, Item]) -> str:
         lines = [

@@ -136,6 +136,7 @@ class ItemRules(State):
             assert done.manifest.items == len(whole.items)
             assert done.manifest.item_seq == self.seq
             assert done.deleted == self._gone(base, whole)
+            self.holds_what_the_model_does(done.manifest.generation)
 
     def _gone(self, base: Published, whole: Catalogue) -> int:
         """How many items are deleted in the log after a generation."""

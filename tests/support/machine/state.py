@@ -10,12 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine
 
 from llmrec_ray.errors import Conflict, StoreUnavailable
+from llmrec_ray.generation.contents import contents
 from llmrec_ray.generation.manifest import FORMAT
 from llmrec_ray.generation.published import load_manifest, verify
 from llmrec_ray.ports import ObjectStore
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.storage.local import FolderStore
 from tests.support.faults import Crashed, FaultAt
 from tests.support.generations import FaultyStore
@@ -115,6 +118,14 @@ class State(RuleBasedStateMachine):
 
     def has_tombstones(self, generation: str) -> bool:
         return load_manifest(self.store, generation).format == FORMAT
+
+    def holds_what_the_model_does(self, generation: str) -> None:
+        """The stored items are those of the model, with their text vectors."""
+        found = contents(self.store, load_manifest(self.store, generation))
+        stored = dict(zip(texts(found.items, "item_id"), found.text, strict=True))
+        items = self.generations[generation].catalogue.items
+        assert stored.keys() == items.keys()
+        assert all(np.allclose(stored[one], item.text, atol=1e-6) for one, item in items.items())
 
     def all_sound(self) -> None:
         for name in self.generations:
