@@ -20,7 +20,7 @@ from llmrec_ray.generation.contents import draft_of
 from llmrec_ray.generation.draft import TOMBSTONES, ChannelTable, Draft
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.placement import overlapping
-from llmrec_ray.generation.publish import publish
+from llmrec_ray.generation.publish import Progress, publish
 from llmrec_ray.generation.published import load_manifest
 from llmrec_ray.item_log import ItemChange, ItemLog, read_whole
 from llmrec_ray.item_rows import folded
@@ -42,10 +42,17 @@ class Compacted:
     deleted: int
 
 
-def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Compacted | None:
+def compact(
+    objects: ObjectStore,
+    log: ItemLog,
+    writer: str,
+    embed: Embed,
+    *,
+    progress: Progress | None = None,
+) -> Compacted | None:
     """Fold what the log has, and segments that lie beside others, into a new generation.
 
-    None where there is neither.
+    None where there is neither. `progress` hears of objects stored.
 
     `embed` is called for items whose vectors another encoder made than the generation's, and must
     be the generation's. Raises `Conflict` where another generation was activated meanwhile.
@@ -60,7 +67,8 @@ def compact(objects: ObjectStore, log: ItemLog, writer: str, embed: Embed) -> Co
     if not changes and not _scattered(manifest):
         return None
     live = _vectors(manifest, changes, embed)
-    made = publish(objects, _folded(draft_of(objects, manifest), changes, live, position))
+    draft = _folded(draft_of(objects, manifest), changes, live, position)
+    made = publish(objects, draft, progress=progress)
     activation = activate_next(objects, made.generation, writer, active)
     deleted = sum(change.item is None for change in changes.values())
     return Compacted(made, activation, len(changes) - deleted, deleted)

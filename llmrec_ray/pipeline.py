@@ -122,6 +122,7 @@ def ingest(
         base=base,
         told=lambda done, size: progress("embed", done, size),
     )
+    progress("learn", 0, 1)
     draft = learn(cleaned, vectors, sources.events, encoder=encoder, learning=learning)
     draft = replace(draft, passage=template, item_seq=item_seq)
     progress("learn", 1, 1)

@@ -19,7 +19,10 @@ def compact(file: SettingsFile = None, output: OutputOption = Output.TABLE) -> N
     """
     from collections.abc import Sequence
 
+    from rich.console import Console
+
     from llmrec_ray import compaction
+    from llmrec_ray.cli.progress import stage_bars
     from llmrec_ray.generation.activation import current, require_encoder
     from llmrec_ray.generation.published import load_manifest
     from llmrec_ray.parts import load_embedder, open_events, open_objects
@@ -34,8 +37,14 @@ def compact(file: SettingsFile = None, output: OutputOption = Output.TABLE) -> N
             require_encoder(load_manifest(objects, active.generation), embedder.info)
         return embedder.passages(texts)
 
-    with open_events(settings) as events:
-        made = compaction.compact(objects, events.items, writer(), embed)
+    with open_events(settings) as events, stage_bars(Console(stderr=True)) as told:
+        made = compaction.compact(
+            objects,
+            events.items,
+            writer(),
+            embed,
+            progress=lambda done, size: told("publish", done, size),
+        )
     if made is None:
         typer.echo("Nothing to fold: no item was put or deleted since the current generation.")
         return

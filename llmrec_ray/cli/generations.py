@@ -15,6 +15,7 @@ from llmrec_ray.cli.shared import (
     writer,
 )
 from llmrec_ray.errors import Corrupt, GenerationNotFound
+from llmrec_ray.generation.retention import GRACE_HOURS, KEEP, Retention
 
 if TYPE_CHECKING:
     from llmrec_ray.generation.activation import Activation
@@ -116,10 +117,10 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
     keep: Annotated[
         int, typer.Option(min=1, help="How many of the generations that were current last stay.")
-    ] = 3,
+    ] = KEEP,
     grace_hours: Annotated[
         float, typer.Option(min=1, help="What was written or current within that time stays.")
-    ] = 24,
+    ] = GRACE_HOURS,
     file: SettingsFile = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -127,7 +128,7 @@ def gc(
 
     The current generation and every object that a remaining one names always stay.
     """
-    from llmrec_ray.generation.collection import Retention, collect_garbage, find_garbage
+    from llmrec_ray.generation.collection import collect_garbage, find_garbage
 
     store = object_store(file)
     retention = Retention(keep, timedelta(hours=grace_hours))

@@ -31,8 +31,7 @@ def publish(
     settings = settings_of(file)
     embedder = load_embedder(settings, cached=True)
     console = Console(highlight=False)
-    with stage_bars(console) as told:
-        events = open_events(settings)
+    with open_events(settings) as events, stage_bars(console) as told:
         made = ingest(
             catalog,
             Sources(open_objects(settings), events, writer(), events.items),

@@ -7,7 +7,7 @@ half way leaves no generation that lacks an object, and the next one takes the r
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from llmrec_ray.errors import InvalidInput, NotFound
 from llmrec_ray.generation.activation import recently_current
@@ -19,18 +19,8 @@ from llmrec_ray.generation.published import (
     load_manifest,
     manifest_key,
 )
+from llmrec_ray.generation.retention import Retention
 from llmrec_ray.ports import ObjectStore
-
-KEEP = 3
-GRACE = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What stays: the `keep` generations that were current last, and all that is within `grace`."""
-
-    keep: int = KEEP
-    grace: timedelta = GRACE
 
 
 @dataclass(frozen=True, slots=True)

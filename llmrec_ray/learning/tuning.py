@@ -144,7 +144,8 @@ def _heard(log: EventLog, asks: Asks, text: Float32s, knobs: Knobs, window: int)
     model = solve(found, knobs.ridge, most=HEAD)
     folded = asks.folded(knobs.weights)
     met = np.unique(folded.indices)  # few: a difference for every item would be a second `text`
-    pulls = folded[:, met] @ (text[met] - text.mean(axis=0))
+    mean = text.sum(axis=0) / max(len(text), 1)  # numpy's own warns of a catalogue without items
+    pulls = folded[:, met] @ (text[met] - mean)
     said = np.zeros((len(asks), log.item_count), np.float32)
     said[:, model.codes] = model.scores(folded[:, model.codes])
     return _Heard(

@@ -13,6 +13,7 @@ from llmrec_ray.ports import Stat
 from llmrec_ray.storage.keys import check_key, check_prefix
 
 PARTIAL = ".partial"  # a dot name: no key can reach it
+LEFT_BEHIND_S = 86_400  # a file that was begun so long ago has lost its writer
 
 
 class FolderStore:
@@ -24,6 +25,7 @@ class FolderStore:
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = root.absolute()
         self._durable = durable
+        self._swept = False
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self._root)!r})"
@@ -47,6 +49,7 @@ class FolderStore:
             self._make_room(path, key)
             try:
                 self._write(partial, data)
+                self._sweep(partial.stat().st_mtime - LEFT_BEHIND_S)
                 os.link(partial, path)
             except FileExistsError:
                 return self._taken(path, key)
@@ -134,6 +137,16 @@ class FolderStore:
             file.flush()
             if self._durable:
                 os.fsync(file.fileno())
+
+    def _sweep(self, before: float) -> None:
+        """Once: delete what killed writers have left, as old as that by the disk's own clock."""
+        if self._swept:
+            return
+        self._swept = True
+        for path in (self._root / PARTIAL).iterdir():
+            with suppress(OSError):  # another has deleted it, or owns it
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def _sync(self, folder: Path) -> None:
         if not self._durable:

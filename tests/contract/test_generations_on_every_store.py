@@ -16,10 +16,11 @@ from llmrec_ray.generation.activation import (
     history,
     rollback,
 )
-from llmrec_ray.generation.collection import Retention, collect_garbage
+from llmrec_ray.generation.collection import collect_garbage
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, verify
+from llmrec_ray.generation.retention import Retention
 from llmrec_ray.ports import ObjectStore
 from tests.contract.conftest import BUCKET
 from tests.support.faults import Older

@@ -18,7 +18,7 @@ from llmrec_ray.online.live import LiveItems
 from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.shard import Shard
-from llmrec_ray.types import Float32s
+from llmrec_ray.types import Float32s, IndexKind
 from tests.support.generations import FaultyStore
 from tests.support.naive import TEXT_DIM
 
@@ -65,14 +65,25 @@ class FaultyLog:
 class Service:
     """What runs online, in one process: fresh objects over the stores in a folder."""
 
-    def __init__(self, folder: Path, store: FaultyStore, shards: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: FaultyStore,
+        shards: int,
+        *,
+        index: IndexKind = "auto",
+        originals: Path | None = None,
+    ) -> None:
         self.store = store
         self.encoder = Encoder()
         self._follower = Follower(store)
         self._pinned = Pinned()
         self._events = open_event_store(f"sqlite:///{folder}/events.db", timeout_s=5, ttl_s=3600)
         self.log = FaultyLog(self._events.items)
-        self.shards = [Shard(store, number, shards, self.log) for number in range(shards)]
+        self.shards = [
+            Shard(store, number, shards, self.log, index=index, originals=originals)
+            for number in range(shards)
+        ]
         self._shown = ShownLog(self._events, capacity=2_000)
         searcher = LocalShards(self.shards)
         self.live = LiveItems(self.log, self._pinned, searcher, self.encoder)
@@ -105,6 +116,11 @@ class Service:
         """Up to where every shard has applied the item log to a generation it holds."""
         found = [shard.position(generation) for shard in self.shards]
         return [position for position in found if position is not None]
+
+    def coded(self, generation: str) -> bool:
+        """Whether a shard looks candidates of a generation up in an index of codes."""
+        held = [shard._loaded.now().get(generation) for shard in self.shards]
+        return any(loaded is not None and loaded.index is not None for loaded in held)
 
     def close(self) -> None:
         self._shown.close()

@@ -44,11 +44,15 @@ NEVER_SEEN = NaiveItem(
 
 @dataclass(frozen=True)
 class LiveItem:
-    """An item as it was put."""
+    """An item as it was put; a `strange` one has a vector of another encoder, and is not found.
+
+    `text` is what the model's encoder makes of it, as a new generation has it.
+    """
 
     title: str
     genre: str | None
     text: np.ndarray
+    strange: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Catalogue:
         """With items put or deleted (None); a changed one keeps what was learned of it."""
         items = dict(self.items)
         for item_id, change in changes.items():
-            if change is None:
+            if change is None or change.strange:
                 items.pop(item_id, None)
                 continue
             learned = self.items.get(item_id, NEVER_SEEN)

@@ -11,19 +11,23 @@ import numpy as np
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
-from tests.support.machine.drawn import NUMBERS, SEEDS
+from llmrec_ray.types import IndexKind
+from tests.support.machine.drawn import INDEXES, NUMBERS, SEEDS
 from tests.support.machine.generations import GenerationRules
+from tests.support.machine.indexes import small_indexes
+from tests.support.machine.ingesting import IngestRules
 from tests.support.machine.items import ItemRules
 from tests.support.machine.questions import QuestionRules
 from tests.support.machine.service import ServiceRules
 
 
-class Machine(GenerationRules, ItemRules, ServiceRules, QuestionRules):
+class Machine(GenerationRules, IngestRules, ItemRules, ServiceRules, QuestionRules):
     """Publishes, live items, activations, collections, restarts, faults and questions together."""
 
-    @initialize(numbers=NUMBERS, seed=SEEDS)
-    def the_first_generation(self, numbers: frozenset[int], seed: int) -> None:
-        self.publish(numbers, seed)
+    @initialize(numbers=NUMBERS, seed=SEEDS, index=INDEXES)
+    def the_first_generation(self, numbers: frozenset[int], seed: int, index: IndexKind) -> None:
+        self.restart(1, log_down=False, index=index, mapped=False)
+        self.publish(numbers, seed, beside=False)
         self.activate(0)
         self.look()
 
@@ -31,6 +35,7 @@ class Machine(GenerationRules, ItemRules, ServiceRules, QuestionRules):
 def run(*, examples: int, steps: int, number: int) -> str:
     """Run the machine; what was done, in one line. A divergence is an `AssertionError`."""
     Machine.operations.clear()
+    Machine.met.clear()
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
@@ -38,13 +43,11 @@ def run(*, examples: int, steps: int, number: int) -> str:
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
-    run_state_machine_as_test(seed(number)(Machine), settings=chosen)
+    with small_indexes():
+        run_state_machine_as_test(seed(number)(Machine), settings=chosen)
     done = Machine.operations
-    answers = done.pop("answers compared", 0)
-    return (
-        f"{done.total()} operations of {len(done)} kinds, {answers} answers compared,"
-        f" 0 divergences, seed {number}"
-    )
+    met = ", ".join(f"{count} {what}" for what, count in sorted(Machine.met.items()))
+    return f"{done.total()} operations of {len(done)} kinds, {met}, 0 divergences, seed {number}"
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from llmrec_ray.errors import GenerationNotFound
 from llmrec_ray.generation.activation import activate, current, rollback
-from llmrec_ray.generation.collection import Retention, collect_garbage
+from llmrec_ray.generation.collection import collect_garbage
+from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.publish import publish
-from llmrec_ray.generation.published import list_generations, manifest_key
+from llmrec_ray.generation.published import list_generations, load_manifest, manifest_key
+from llmrec_ray.generation.retention import Retention
 from tests.support.faults import FaultAt, How, pass_time
 from tests.support.machine.drawn import AT, HOWS, KEEPS, NUMBERS, SEEDS
 from tests.support.machine.state import A_DAY, Published, State
@@ -31,26 +33,34 @@ class GenerationRules(State):
             (self.activations[-1][0], len(self.activations)) if self.activations else None
         )
 
-    @rule(numbers=NUMBERS, seed=SEEDS)
-    def publish(self, numbers: frozenset[int], seed: int) -> None:
-        self.count("publish")
-        self._publish(FaultAt(self.store, -1, "lost"), numbers, seed)
+    @rule(numbers=NUMBERS, seed=SEEDS, beside=st.booleans())
+    def publish(self, numbers: frozenset[int], seed: int, beside: bool) -> None:
+        self.count("publish" + ", beside" * beside)
+        self._publish(FaultAt(self.store, -1, "lost"), numbers, seed, beside)
 
-    @rule(numbers=NUMBERS, seed=SEEDS, at=AT, how=HOWS)
-    def publish_with_a_fault(self, numbers: frozenset[int], seed: int, at: int, how: How) -> None:
-        self.count(f"publish, {how}")
-        self._publish(FaultAt(self.store, at, how), numbers, seed)
+    @rule(numbers=NUMBERS, seed=SEEDS, beside=st.booleans(), at=AT, how=HOWS)
+    def publish_with_a_fault(
+        self, numbers: frozenset[int], seed: int, beside: bool, at: int, how: How
+    ) -> None:
+        self.count("publish" + ", beside" * beside + f", {how}")
+        self._publish(FaultAt(self.store, at, how), numbers, seed, beside)
 
-    def _publish(self, store: FaultAt, numbers: frozenset[int], seed: int) -> None:
+    def _publish(self, store: FaultAt, numbers: frozenset[int], seed: int, beside: bool) -> None:
         made = catalogue(numbers, seed)
         published = Published(made, self.day)
+        base: Manifest | None = None
+        if beside and self.activations:
+            base = load_manifest(self.store, self.activations[-1][0])
         manifest = self.run(
-            store, lambda to: publish(to, draft_of(made), segments=SEGMENTS), conflict="collection"
+            store,
+            lambda to: publish(to, draft_of(made), segments=SEGMENTS, base=base),
+            conflict="collection",
         )
         self.follow(store, published)
         if manifest is not None:
             assert manifest.generation in self.generations
             assert self.generations[manifest.generation].catalogue.items.keys() == made.items.keys()
+            self.holds_what_the_model_does(manifest.generation)
 
     @precondition(lambda self: self.generations)
     @rule(which=st.integers(0, 99))

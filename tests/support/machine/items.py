@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from hypothesis.stateful import precondition, rule
 from llmrec_ray.catalog.live import Given, ItemDraft
 from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.compaction import compact
+from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import InvalidInput, ItemNotFound, VersionConflict
-from llmrec_ray.item_log import Written
+from llmrec_ray.item_log import ItemWrite, Written
 from llmrec_ray.types import Item
 from tests.support.faults import FaultAt, How
 from tests.support.machine.drawn import AT, EXPECTED, GENRES, HOWS, ITEMS, TITLES
 from tests.support.machine.state import Change, Published, State
-from tests.support.naive import MODEL, PASSAGE, Catalogue, LiveItem
+from tests.support.naive import MODEL, PASSAGE, TEXT_DIM, Catalogue, LiveItem
 
 DRAFTS = st.lists(
     st.tuples(ITEMS, TITLES, GENRES, EXPECTED),
@@ -77,6 +79,16 @@ class ItemRules(State):
         else:
             assert asyncio.run(asked) == self._written(item_id, None)
 
+    @rule(item_id=ITEMS, title=TITLES, genre=GENRES, dim=st.sampled_from([TEXT_DIM, TEXT_DIM + 2]))
+    def put_by_another_encoder(self, item_id: str, title: str, genre: str | None, dim: int) -> None:
+        self.count("put an item, another encoder")
+        other = HashingEmbedder(dim)
+        item = Item(item_id, title, {} if genre is None else {"genre": genre})
+        vector = other.queries(["another vector"])[0].tobytes()
+        written = self.service.log.write([ItemWrite(item_id, item, vector, "another encoder")])
+        strange = replace(live(item_id, title, genre), strange=True)
+        assert written == [self._written(item_id, strange)]
+
     @rule(which=st.integers(0, 3))
     def one_shard_catches_up(self, which: int) -> None:
         self.count("catch up, one shard")
@@ -103,8 +115,9 @@ class ItemRules(State):
         self._fold(FaultAt(self.store, at, how))
 
     def _fold(self, store: FaultAt) -> None:
-        base = self.generations[self.activations[-1][0]]
-        whole = self.changed(base, lambda _: self.seq)
+        name = self.activations[-1][0]
+        base, tombstones = self.generations[name], self.has_tombstones(name)
+        whole = self.changed(base, lambda _: self.seq, embedded=True)
         made = Published(whole.compacted(), self.day, self.seq)
         try:
             done = self.run(
@@ -117,10 +130,13 @@ class ItemRules(State):
             return
         self.follow(store, made)
         if done is not None:
+            if tombstones:
+                self.meet("compactions of tombstones")
             assert self.activations[-1][0] == done.manifest.generation
             assert done.manifest.items == len(whole.items)
             assert done.manifest.item_seq == self.seq
             assert done.deleted == self._gone(base, whole)
+            self.holds_what_the_model_does(done.manifest.generation)
 
     def _gone(self, base: Published, whole: Catalogue) -> int:
         """How many items are deleted in the log after a generation."""
@@ -166,5 +182,5 @@ def live(item_id: str, title: str, genre: str | None) -> LiveItem:
     return LiveItem(title, genre, vector)
 
 
-def said(item: LiveItem | None) -> tuple[str, str | None] | None:
-    return None if item is None else (item.title, item.genre)
+def said(item: LiveItem | None) -> tuple[str, str | None, bool] | None:
+    return None if item is None else (item.title, item.genre, item.strange)

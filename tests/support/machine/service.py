@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from llmrec_ray.errors import StoreUnavailable
+from llmrec_ray.types import IndexKind
 from tests.support.generations import FaultyStore
 from tests.support.library import Service
-from tests.support.machine.drawn import SHARDS
+from tests.support.machine.drawn import INDEXES, SHARDS
 from tests.support.machine.state import State
 
 
@@ -30,12 +31,15 @@ class ServiceRules(State):
             self.service.look()
         self.service.store.down = False
 
-    @rule(shards=SHARDS, log_down=st.booleans())
-    def restart(self, shards: int, log_down: bool) -> None:
+    @rule(shards=SHARDS, log_down=st.booleans(), index=INDEXES, mapped=st.booleans())
+    def restart(self, shards: int, log_down: bool, index: IndexKind, mapped: bool) -> None:
         self.count("restart, reshard" + ", item log down" * log_down)
         before = self.store.stats("")
         self.service.close()
-        self.service = Service(self.folder, FaultyStore(self.store), shards)
+        originals = self.folder / "originals" if mapped else None
+        self.service = Service(
+            self.folder, FaultyStore(self.store), shards, index=index, originals=originals
+        )
         self.service.log.down = log_down
         self.look()
         self.service.log.down = False

@@ -10,11 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+import numpy as np
 from hypothesis.stateful import RuleBasedStateMachine
 
 from llmrec_ray.errors import Conflict, StoreUnavailable
-from llmrec_ray.generation.published import verify
+from llmrec_ray.generation.contents import contents
+from llmrec_ray.generation.manifest import FORMAT
+from llmrec_ray.generation.published import load_manifest, verify
 from llmrec_ray.ports import ObjectStore
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.storage.local import FolderStore
 from tests.support.faults import Crashed, FaultAt
 from tests.support.generations import FaultyStore
@@ -48,6 +52,8 @@ class State(RuleBasedStateMachine):
     """The model beside the service; the rules are in the classes that build on it."""
 
     operations: ClassVar[Counter[str]] = Counter()
+    met: ClassVar[Counter[str]] = Counter()
+    """What came about in the operations, such as answers that were compared."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,10 +89,15 @@ class State(RuleBasedStateMachine):
             return None
         return self.changed(self.serving, self.applied)
 
-    def changed(self, since: Published, upto: Callable[[str], int]) -> Catalogue:
-        """A generation with the live changes after it, of each item up to a place of the log."""
+    def changed(
+        self, since: Published, upto: Callable[[str], int], *, embedded: bool = False
+    ) -> Catalogue:
+        """A generation with the live changes after it, of each item up to a place of the log.
+
+        Those whose vectors another encoder made are in it only when `embedded` anew.
+        """
         newest = {
-            one.item_id: one.item
+            one.item_id: replace(one.item, strange=False) if embedded and one.item else one.item
             for one in self.changes
             if since.item_seq < one.seq <= upto(one.item_id)
         }
@@ -104,6 +115,17 @@ class State(RuleBasedStateMachine):
     def seq(self) -> int:
         """The last place of the log that was given out."""
         return self.changes[-1].seq if self.changes else 0
+
+    def has_tombstones(self, generation: str) -> bool:
+        return load_manifest(self.store, generation).format == FORMAT
+
+    def holds_what_the_model_does(self, generation: str) -> None:
+        """The stored items are those of the model, with their text vectors."""
+        found = contents(self.store, load_manifest(self.store, generation))
+        stored = dict(zip(texts(found.items, "item_id"), found.text, strict=True))
+        items = self.generations[generation].catalogue.items
+        assert stored.keys() == items.keys()
+        assert all(np.allclose(stored[one], item.text, atol=1e-6) for one, item in items.items())
 
     def all_sound(self) -> None:
         for name in self.generations:
@@ -134,6 +156,8 @@ class State(RuleBasedStateMachine):
             elif kind == "generations":
                 assert made is not None
                 self.generations[name] = replace(made, day=self.day)
+                if self.has_tombstones(name):
+                    self.meet("generations with tombstones")
             elif kind == "activations":
                 stored = json.loads(self.store.get(key))
                 self.activations.append((stored["generation"], self.day))
@@ -143,6 +167,9 @@ class State(RuleBasedStateMachine):
                 self.generations.pop(key.split("/")[1], None)
         if store.on_the_way:
             self.late.append((store, made))
+
+    def meet(self, what: str) -> None:
+        type(self).met[what] += 1
 
     def count(self, operation: str) -> None:
         type(self).operations[operation] += 1

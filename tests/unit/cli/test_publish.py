@@ -48,6 +48,12 @@ def test_a_catalogue_becomes_the_current_generation(
     assert "Nameless" in (folder / "bad" / "items.jsonl").read_text()
 
 
+def test_the_event_store_is_closed_when_the_command_is_done(folder: Path) -> None:
+    assert publish(folder) == 0
+    opened = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in opened if folder in path.parents]
+
+
 def test_a_generation_can_be_published_without_making_it_current(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from llmrec_ray.errors import Conflict, Corrupt, GenerationNotFound, InvalidInput, StoreUnavailable
 from llmrec_ray.generation.activation import activate, activation_key, current, rollback
-from llmrec_ray.generation.collection import Retention, collect_garbage, find_garbage
+from llmrec_ray.generation.collection import collect_garbage, find_garbage
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.leases import LASTS, LEASES, collecting, renew, writing
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, manifest_key, verify
+from llmrec_ray.generation.retention import Retention
 from llmrec_ray.ports import ObjectStore, Stat
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore

@@ -7,17 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from llmrec_ray.errors import Conflict, StoreUnavailable
 from llmrec_ray.generation.activation import activate, current, history, rollback
-from llmrec_ray.generation.collection import Retention, collect_garbage
+from llmrec_ray.generation.buckets import BUCKETS, bucket_of
+from llmrec_ray.generation.collection import collect_garbage
+from llmrec_ray.generation.contents import contents
+from llmrec_ray.generation.draft import ChannelTable, Draft
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.leases import LASTS, LEASES
+from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import list_generations, load_manifest, verify
+from llmrec_ray.generation.retention import Retention
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.shard import Shard
+from llmrec_ray.storage.columns import texts
 from llmrec_ray.storage.local import FolderStore
 from tests.support.faults import CRASHES, REPLIES, Crashed, FaultAt, How, pass_time
 from tests.support.generations import draft
@@ -109,6 +116,56 @@ def test_publish(place: Place, how: How) -> None:
 
     writes = at_every_write(place, how, lambda store: publish(store, made, segments=FINE), after)
     assert writes == FINE * 4 + 3  # the objects, the manifest, a lease opened and closed
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_publish_beside_what_is_current(place: Place, how: How) -> None:
+    whole = draft(40, 9)
+    base = publish(place.store, whole, segments=FINE)
+    activate(place.store, base.generation, "test")
+    made = _changed(whole)
+
+    def beside(store: ObjectStore) -> Manifest:
+        return publish(store, made, base=base)
+
+    def after(faulty: FaultAt) -> None:
+        store = faulty.inner
+        assert served(store) == base.generation
+        assert sound(store), "a generation that is visible has all its objects"
+        manifest = beside(store)
+        activate(store, manifest.generation, "test")
+        faulty.arrive()
+        assert served(store) == manifest.generation
+        assert sound(store)
+        assert [one.rows for one in manifest.segments[FINE:]] == [1]
+        assert sorted(texts(contents(store, manifest).items, "title")) == sorted(
+            texts(made.items, "title")
+        )
+
+    writes = at_every_write(place, how, beside, after)
+    # the new segment's objects, three of both others, and what every publish writes
+    assert writes == 4 + 3 * FINE + 3
+
+
+def _changed(whole: Draft) -> Draft:
+    """One film has another title, one in another segment is gone, and learned is anew."""
+    ids = texts(whole.items, "item_id")
+    halves = [bucket_of(one) * FINE // BUCKETS for one in ids]
+    renamed, gone = halves.index(0, 1), halves.index(1, 1)  # the first has no popularity to lose
+    titles = texts(whole.items, "title")
+    titles[renamed] = "Another"
+    kept = [row for row in range(len(ids)) if row != gone]
+    place = whole.items.schema.get_field_index("title")
+    items = whole.items.set_column(place, "title", pa.array(titles)).take(kept)
+
+    def still(channel: ChannelTable) -> ChannelTable:
+        if channel.kind != "neighbours":
+            return replace(channel, table=channel.table.take(kept))
+        stays = [target != ids[gone] for target in texts(channel.table, "target")]
+        return replace(channel, table=channel.table.filter(pa.array(stays)))
+
+    channels = tuple(map(still, whole.channels))
+    return replace(whole, items=items, channels=channels, events=whole.events + 1)
 
 
 @pytest.mark.parametrize("how", HOWS)

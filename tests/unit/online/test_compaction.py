@@ -243,11 +243,14 @@ async def test_the_command_folds_and_says_what(
     await changed(home)
     monkeypatch.setenv("LLMREC_OBJECT_STORE__URL", f"file://{home.folder}/objects")
     monkeypatch.setenv("LLMREC_EVENT_STORE__URL", f"sqlite:///{home.folder}/events.db")
-    for says in ('"stored": 2', "Nothing to fold"):
+    for says, shows in (('"stored": 2', "Publish"), ("Nothing to fold", "")):
         with pytest.raises(SystemExit) as ended:
             main(["compact", "--output", "json"])
         assert ended.value.code == 0
-        assert says in capsys.readouterr().out
+        printed = capsys.readouterr()
+        assert says in printed.out
+        assert printed.err.strip().startswith(shows)
+        assert bool(printed.err.strip()) == bool(shows)
     active = current(home.objects)
     assert active
     assert load_manifest(home.objects, active.generation).item_seq == 3

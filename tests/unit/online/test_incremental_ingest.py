@@ -1,6 +1,8 @@
 """Ingesting again: what is unchanged or finished is not embedded again; answers are the same."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +12,13 @@ import pytest
 
 from llmrec_ray.compaction import compact
 from llmrec_ray.embedding.hashing import HashingEmbedder
-from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError
+from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError, StoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.generation.collection import Retention, find_garbage
+from llmrec_ray.generation.collection import find_garbage
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.pipeline import Sources, ingest
+from llmrec_ray.generation.retention import Retention
+from llmrec_ray.item_log import ItemWrite
+from llmrec_ray.pipeline import Progress, Sources, ingest, unseen
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard
 from llmrec_ray.storage.local import FolderStore
@@ -81,6 +85,7 @@ class Place:
         items: Mapping[str, Mapping[str, object]] | Sequence[Mapping[str, object]],
         embed: Embed | None = None,
         pool: Pool = small,
+        progress: Progress = unseen,
     ) -> Manifest:
         """Ingest these items; what was asked and written is counted from here on."""
         self.asked, self.store.created = [], []
@@ -95,6 +100,7 @@ class Place:
             learning=LearningSettings(),
             rejected=self.folder / "rejected",
             pool=pool,
+            progress=progress,
         ).manifest
 
     def objects(self) -> list[str]:
@@ -254,3 +260,33 @@ def test_a_text_of_ten_megabytes_is_cut_and_ingested(place: MakePlace) -> None:
     now["i5"] |= {"plot": "word " * 2_000_000}
     assert home.run(now).items == COUNT
     assert max(map(len, home.asked)) < 30_000
+
+
+def test_a_full_temporary_disk_is_told_before_anything_is_embedded(
+    place: MakePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int, __: int, size: int) -> None:
+        assert size == COUNT * 64 * 4
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    home = place()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "posix_fallocate", full)
+        with pytest.raises(StoreUnavailable, match=r"need 15,360 bytes in /.*No space.*TMPDIR"):
+            home.run(rows())
+    assert home.asked == []
+    assert home.run(rows()).items == COUNT
+
+
+def test_a_catalogue_of_which_every_item_is_deleted_live_is_refused(place: MakePlace) -> None:
+    home = place()
+    home.events.items.write([ItemWrite(item_id, None) for item_id in rows(3)])
+    with pytest.raises(InvalidInput, match="no items"):
+        home.run(rows(3))
+
+
+def test_learning_is_shown_before_it_begins(place: MakePlace) -> None:
+    told: list[tuple[str, int]] = []
+    place().run(rows(), progress=lambda stage, done, _: told.append((stage, done)))
+    begun = told.index(("learn", 0))
+    assert told.index(("embed", COUNT)) < begun < told.index(("learn", 1))

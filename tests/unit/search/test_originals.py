@@ -1,5 +1,7 @@
 """Mapped vectors: the same answers as from memory, one file for all replicas, none left behind."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,53 @@ def test_a_table_that_was_cut_short_is_written_anew(tmp_path: Path, damage: byte
     (tmp_path / "0-of-1-g-items.arrow").write_bytes(damage)
     assert originals.mapped_table("g-items", lambda: table).equals(table)
     assert originals.mapped_table("g-items", never).equals(table)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:-9] + bytes([whole[-9] ^ 0x40]) + whole[-8:],
+        lambda whole: whole[:-3],
+        lambda whole: bytes(len(whole)),
+    ],
+    ids=["flipped bit", "truncated", "zeros of the right length"],
+)
+@pytest.mark.parametrize("ending", ["npy", "arrow"])
+def test_a_damaged_file_is_told_and_written_anew(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes],
+    ending: str,
+) -> None:
+    table = pa.table({"item_id": ["a", "b"], "year": [1.0, None]})
+    first = Originals(tmp_path, "0-of-1-")
+    first.mapped("g-text", 4, PARTS)
+    first.mapped_table("g-items", lambda: table)
+    assert caplog.messages == []
+    [path] = tmp_path.glob(f"*.{ending}")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    second = Originals(tmp_path, "0-of-1-")
+    assert np.array_equal(second.mapped("g-text", 4, PARTS), np.concatenate(PARTS))
+    assert second.mapped_table("g-items", lambda: table).equals(table)
+    assert caplog.messages == ["original_damaged"]
+    assert path.read_bytes() == whole
+
+
+def test_a_shard_answers_from_the_store_where_a_bit_of_its_vectors_flipped(tmp_path: Path) -> None:
+    store, folder = FolderStore(tmp_path / "objects"), tmp_path / "originals"
+    manifest = publish(store, draft(40))
+    asked = [NearQuery(unit_vectors(1, 7)[0].astype(np.float32), "cosine", Scope(10))]
+    first = Shard(store, 0, 1, originals=folder)
+    first.prepare(manifest)
+    right = first.near(manifest.generation, asked)
+    [path] = folder.glob("*-text.npy")
+    whole = path.read_bytes()
+    path.unlink()  # what the first replica has mapped stays as it is
+    path.write_bytes(whole[:-10] + bytes([whole[-10] ^ 0x40]) + whole[-9:])
+    second = Shard(store, 0, 1, originals=folder)
+    second.prepare(manifest)
+    assert second.near(manifest.generation, asked) == right
 
 
 def never() -> pa.Table:
@@ -141,3 +190,79 @@ def test_a_file_that_a_faster_replica_wrote_is_left_alone(tmp_path: Path) -> Non
     fast.mapped("new", 4, PARTS)
     slow.forget(["old"])
     assert {path.stem for path in tmp_path.iterdir()} == {"0-of-1-old", "0-of-1-new"}
+
+
+def test_files_of_another_number_of_shards_go_when_they_are_older(tmp_path: Path) -> None:
+    before = [Originals(tmp_path, f"{shard}-of-2-") for shard in range(2)]
+    mapped = [each.mapped("g-text", 4, PARTS) for each in before]
+    older(tmp_path)
+    after = Originals(tmp_path, "0-of-4-")
+    after.mapped("g-text", 4, PARTS)
+    after.forget(["g-text"])
+    assert {path.name for path in tmp_path.iterdir()} == {"0-of-4-g-text.npy"}
+    assert all(np.array_equal(each, np.concatenate(PARTS)) for each in mapped)
+    older(tmp_path)
+    before[0].mapped("g-text", 4, PARTS)  # of the old group, one starts again
+    before[0].forget(["g-text"])
+    assert {path.name for path in tmp_path.iterdir()} == {"0-of-2-g-text.npy"}
+    assert np.array_equal(after.mapped("g-text", 4, PARTS), np.concatenate(PARTS))
+
+
+def older(folder: Path) -> None:
+    """Its files were last used an hour ago: two that are made at once may have one time."""
+    for path in folder.iterdir():
+        told = path.stat()
+        os.utime(path, (told.st_atime, told.st_mtime - 3600))
+
+
+def test_files_of_another_shard_of_the_same_number_and_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    Originals(tmp_path, "1-of-2-").mapped("g-text", 4, PARTS)
+    older(tmp_path)
+    mine = Originals(tmp_path, "0-of-2-")
+    mine.mapped("g-text", 4, PARTS)
+    mine.forget(["g-text"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "notes.txt",
+        "0-of-2-g-text.npy",
+        "1-of-2-g-text.npy",
+    }
+
+
+def test_what_another_replica_is_writing_is_left_until_it_must_have_died(tmp_path: Path) -> None:
+    partials = [tmp_path / f"0-of-{number}-x.part" for number in (1, 2)]
+    for path in partials:
+        path.touch()
+    mine = Originals(tmp_path, "0-of-1-")
+    mine.mapped("g-text", 4, PARTS)
+    mine.forget(["g-text"])
+    assert all(path.exists() for path in partials)
+    for path in partials:
+        os.utime(path, (0, 0))
+    mine.forget(["g-text"])
+    assert {path.name for path in tmp_path.iterdir()} == {"0-of-1-g-text.npy"}
+
+
+def test_a_file_is_mapped_though_another_replica_deletes_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def taken(path: Path, target: Path) -> Path:
+        replace(path, target).unlink()
+        return target
+
+    monkeypatch.setattr(Path, "replace", taken)
+    originals = Originals(tmp_path, "0-of-1-")
+    assert np.array_equal(originals.mapped("g-text", 4, PARTS), np.concatenate(PARTS))
+    table = pa.table({"item_id": ["a"]})
+    assert originals.mapped_table("g-items", lambda: table).equals(table)
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    monkeypatch.setattr(os, "fsync", lambda _: seen.append({p.suffix for p in tmp_path.iterdir()}))
+    Originals(tmp_path, "0-of-1-").mapped("g-text", 4, PARTS)
+    assert seen == [{".part"}, {".npy"}]

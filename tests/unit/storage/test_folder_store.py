@@ -1,11 +1,16 @@
 """What a folder adds to the contract: what may lie in it, and what is told when it is unusable."""
 
+import signal
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from llmrec_ray.errors import InvalidInput, StoreUnavailable
 from llmrec_ray.storage.local import FolderStore
+from tests.support.faults import pass_time
 
 
 def test_the_folder_appears_with_the_first_object(tmp_path: Path) -> None:
@@ -38,6 +43,25 @@ def test_nothing_partial_stays_after_a_write(tmp_path: Path) -> None:
     store.create("a", b"x")
     store.create("a", b"y")
     assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_what_a_killed_writer_left_goes_a_day_later_with_the_next_first_write(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from llmrec_ray.storage.local import FolderStore\n"
+        "os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "FolderStore(Path(sys.argv[1])).create('a', b'half')\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    FolderStore(tmp_path).create("a", b"x")
+    [left] = (tmp_path / ".partial").iterdir()  # it might still be written to
+    pass_time(tmp_path, timedelta(hours=25))
+    FolderStore(tmp_path).create("b", b"y")
+    assert not left.exists()
+    assert FolderStore(tmp_path).list("") == ["a", "b"]
 
 
 def test_an_object_below_another_is_refused(tmp_path: Path) -> None:
