@@ -1,12 +1,13 @@
 """Do candidates reach the true top ten? MovieLens and Beauty in, `results/candidates.json` out.
 
-`python -m benchmarks.candidates --data FOLDER` learns and publishes each data set as `llmrec
+`python benchmarks/candidates.py --data FOLDER` learns and publishes each data set as `llmrec
 publish` does, loads it into a shard that compresses and into one that scores every item, and asks
 both for users with their whole history, with one event, for sessions, and for texts. Shards this
 small score everything unless told otherwise: measured is what larger ones do.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from shutil import copy
 from tempfile import TemporaryDirectory
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.written import write
 from llmrec_ray.evaluation.data import Past, pasts_of
@@ -121,7 +124,7 @@ def recall(one: Loaded, asked: Sequence[ScoreQuery]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.candidates", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/candidates.py", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="as for benchmarks.quality")
     parser.add_argument("--users", type=int, default=2_000)
     chosen = parser.parse_args(arguments)

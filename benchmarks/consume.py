@@ -1,6 +1,6 @@
 """How fast and how surely are streams applied? A broker in, a table and `results/consume.json` out.
 
-`python -m benchmarks.consume` puts events and items into NATS JetStream and lets `llmrec consume`
+`python benchmarks/consume.py` puts events and items into NATS JetStream and lets `llmrec consume`
 apply them: events alone, items alone, and both together, killed twice (SIGKILL) on the way; then it
 looks whether each is stored once and in order. The floors, by one process without a broker and in
 batches of the same size: appends of the same events; the same texts encoded and written to the item
@@ -25,6 +25,8 @@ from pathlib import Path
 import nats
 import yaml
 from nats.js.api import StreamConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.consume_data import (
     Change,

@@ -16,10 +16,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.written import write
 
@@ -222,7 +225,7 @@ async def _against(url: str, probes: int, rate: float | None) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write; 1 where the service does not answer."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/freshness.py", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--probes", type=int, default=300)
     parser.add_argument("--rate", type=float, help="background calls a second; else half of peak")

@@ -15,9 +15,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.freshness import Load, background, peak, quantiles, some_items
 from benchmarks.written import write
@@ -127,7 +130,7 @@ async def _against(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write; 1 where the service does not answer or an item was lost."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.item_freshness")
+    parser = argparse.ArgumentParser(prog="python benchmarks/item_freshness.py")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--rate", type=float, help="background calls a second; else half of peak")

@@ -17,6 +17,8 @@ import numpy as np
 import ray
 import scipy.sparse as sp
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
+
 from benchmarks.meter import Meter
 from benchmarks.planted import Held, Size, held_out, planted
 from benchmarks.written import RESULTS, write
@@ -190,7 +192,7 @@ def ratios(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every size, and write the report after each."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.learning_scale", description=__doc__
+        prog="python benchmarks/learning_scale.py", description=__doc__
     )
     parser.add_argument(
         "--sizes",

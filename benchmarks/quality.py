@@ -1,6 +1,6 @@
 """How well do we recommend? MovieLens and Amazon Beauty in, `results/quality.json` out.
 
-`python -m benchmarks.quality --data FOLDER` runs every protocol with the default settings beside
+`python benchmarks/quality.py --data FOLDER` runs every protocol with the default settings beside
 the peers, in one process: warm, cold items and cold users on films, leave-one-out on products.
 """
 
@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.written import RESULTS, write
 from llmrec_ray.catalog.description import load_description
@@ -59,7 +61,7 @@ class Done:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, write the results, print the ratios."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/quality.py", description=__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="the folder of movielens-small/ and beauty/"
     )

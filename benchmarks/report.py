@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.plots import PLOTS
 
@@ -19,7 +22,7 @@ INTRODUCTION = """\
 Every figure stands beside a peer that was measured in the same run, on the same machine and the
 same work; a ratio over 1 means that llmrec-ray did better, unless its line says otherwise. Times
 differ between machines and ratios less, so ratios are what to read. This page is made from
-`benchmarks/results/*.json` by `python -m benchmarks.report`; how each is measured is told in
+`benchmarks/results/*.json` by `python benchmarks/report.py`; how each is measured is told in
 [benchmarks/README.md](../benchmarks/README.md).
 """
 
@@ -38,7 +41,7 @@ QUESTIONS = (
     Question(
         "quality",
         "How well do we recommend?",
-        "python -m benchmarks.quality --data FOLDER",
+        "python benchmarks/quality.py --data FOLDER",
         {
             "movies_ndcg10": "NDCG@10, MovieLens-small, a fifth of each user's events held out",
             "movies_vs_best_peer_low": "lower 95 % bound of the difference, by the best peer",
@@ -54,7 +57,7 @@ QUESTIONS = (
     Question(
         "candidates",
         "Do candidates reach the exact top ten?",
-        "python -m benchmarks.candidates --data FOLDER",
+        "python benchmarks/candidates.py --data FOLDER",
         {
             f"{data}_{kind}": f"recall@10 of a compressed shard, {named}, {asked}"
             for data, named in (("movielens", "films"), ("beauty", "Beauty"))
@@ -85,7 +88,7 @@ QUESTIONS = (
     Question(
         "scale",
         "How do time and memory of a shard grow?",
-        "python -m benchmarks.scale",
+        "python benchmarks/scale.py",
         {
             "items": "of the largest catalogue, in one shard; those below are of it",
             "items_growth": "items of the largest, by the smallest's",
@@ -110,7 +113,7 @@ QUESTIONS = (
     Question(
         "embed",
         "How fast is the encoder?",
-        "python -m benchmarks.embed",
+        "python benchmarks/embed.py",
         {
             "fast_speedup": "texts a second of OpenVINO, by sentence-transformers fp32's",
             "fast_cosine": "the least cosine between the two's vectors of one text",
@@ -131,7 +134,7 @@ QUESTIONS = (
     Question(
         "consume",
         "How fast, and how surely, are events and items read from a broker?",
-        "python -m benchmarks.consume",
+        "python benchmarks/consume.py",
         {
             "of_plain_appends": "events a second, by those of appending them to the same store",
             "of_plain_puts": "items a second, by those of putting them without a broker",
@@ -142,7 +145,7 @@ QUESTIONS = (
     Question(
         "freshness",
         "How soon does an event change the next answer?",
-        "python -m benchmarks.freshness",
+        "python benchmarks/freshness.py",
         {
             "freshness_p50_vs_floor": "by the same calls with nothing new (less is better)",
             "freshness_p99_vs_floor": "the same at the 99th percentile (less is better)",
@@ -152,7 +155,7 @@ QUESTIONS = (
     Question(
         "item_freshness",
         "How soon is an item found that is put?",
-        "python -m benchmarks.item_freshness",
+        "python benchmarks/item_freshness.py",
         {
             "freshness_p50_s": "seconds from PUT to being found, at half of peak load, median",
             "freshness_p99_s": "the same, 99th percentile",
@@ -173,7 +176,7 @@ QUESTIONS = (
     Question(
         "learning_scale",
         "How do time and memory of training grow?",
-        "python -m benchmarks.learning_scale",
+        "python benchmarks/learning_scale.py",
         {
             "events_growth": "events of the largest run, by the smallest's",
             "items_growth": "items, the same",
@@ -228,7 +231,7 @@ def _read(results: Path, name: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the page and draw the plots."""
-    argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__).parse_args(
+    argparse.ArgumentParser(prog="python benchmarks/report.py", description=__doc__).parse_args(
         arguments
     )
     PAGE.write_text(page(RESULTS), "utf-8")

@@ -1,16 +1,19 @@
 """How do memory and time grow with the catalogue? Sizes in, a table and `results/scale.json` out.
 
-`python -m benchmarks.scale` publishes catalogues of 10,000 to 1,000,000 items with trained shapes,
+`python benchmarks/scale.py` publishes catalogues of 10,000 to 1,000,000 items with trained shapes,
 and serves each from one shard, the largest from 1 to 8. Every step has a process of its own. The
 peer is numpy's matrix product over all vectors in memory, which answers the same text queries.
 `--http` also starts the service on the largest, and asks it over HTTP.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script finds its own folder alone
 
 from benchmarks.scale_http import encoder_of, served_over_http
 from benchmarks.scale_steps import alone, published, recall, scanned, served
