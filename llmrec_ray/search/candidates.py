@@ -16,7 +16,7 @@ from llmrec_ray.types import Bools, Float32s, Float64s, Ints, Mix, ScoreQuery, W
 NEAREST = 200  # rows scored for their vectors, and for each row of the answer as many as the next
 NEAREST_EACH = 4
 REACH = 3  # times as many are asked of the index where neighbours or the prior order them anew
-SPARE = 4  # times as many rows as are answered: what rough products tell apart
+SPARE = 10  # times as many rows as are answered: what rough products tell apart
 POPULAR = 128
 FAR = 1_024  # of a history's neighbours and the popular, those that gain most
 

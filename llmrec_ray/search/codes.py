@@ -1,7 +1,7 @@
 """Vectors in, a faiss index of 4-bit codes in lists out: rows and their rough products.
 
-A vector is [taste ; text]. The lists hold rows of like texts, and a row's code is that of its
-difference from the middle of its list.
+Lists hold rows of one direction, and a row's code is that of its difference from the middle of its
+list.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -26,17 +26,18 @@ SEED = 13
 class Codes:
     """Product-quantised codes, 2 dimensions in 4 bits; rows are added after training."""
 
-    def __init__(self, sample: Float32s, taste_dim: int, lists: int) -> None:
-        """Train on vectors float32 [sample, dim]."""
+    def __init__(self, sample: Float32s, lists: int) -> None:
+        """Train on vectors float32 [sample, dim], of an even number of dimensions."""
         import faiss
 
         faiss.omp_set_num_threads(1)
-        self._middles = _middles(sample[:, taste_dim:], lists)
+        self._lists = lists
+        self._middles = _middles(sample, lists)
         dim = sample.shape[1]
-        by_text = faiss.IndexFlatIP(dim)
-        by_text.add(np.pad(self._middles, [(0, 0), (taste_dim, 0)]))
+        by_middle = faiss.IndexFlatIP(dim)
+        by_middle.add(self._middles)
         self._index = faiss.IndexIVFPQFastScan(
-            by_text, dim, lists, dim // 2, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
+            by_middle, dim, lists, dim // 2, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
         )
         self._index.by_residual = True
         self._index.pq.cp.seed = SEED
@@ -49,14 +50,18 @@ class Codes:
         faiss.omp_set_num_threads(1)
         self._index.add_with_ids(vectors, rows)
 
-    def likeness(self, texts: Float32s) -> Float32s:
-        """How much each list's texts are like these, float32 […, lists]."""
-        return texts @ self._middles.T
+    def likeness(self, vectors: Float32s) -> Float32s:
+        """How much each list is like each vector, float32 […, lists]."""
+        return vectors @ self._middles.T
 
     def nearest(
-        self, vector: Float32s, count: int, lists: int, selector: "faiss.IDSelector | None"
+        self,
+        vector: Float32s,
+        count: int,
+        selector: "faiss.IDSelector | None",
+        lists: int | None = None,
     ) -> Near:
-        """At most `count` selected rows, of so many lists that are likest by text."""
+        """At most `count` selected rows, of the likest lists or of all."""
         import faiss
 
         faiss.omp_set_num_threads(1)  # OpenMP keeps this for each calling thread
@@ -64,24 +69,24 @@ class Codes:
         products, found = self._index.search(
             vector[np.newaxis],
             min(count, held),
-            params=faiss.SearchParametersIVF(nprobe=lists, sel=selector),
+            params=faiss.SearchParametersIVF(nprobe=lists or self._lists, sel=selector),
         )
         there = int(np.count_nonzero(found[0] >= 0))  # and none after the first that is not
         rough = cast(Float32s, products[0][:there])
         return Near(found[0][:there], rough, float(rough[-1]) if count <= there < held else -np.inf)
 
 
-def _middles(texts: Float32s, lists: int) -> Float32s:
+def _middles(sample: Float32s, lists: int) -> Float32s:
     """The middle of each list, float32 [lists, dim]."""
     import faiss
 
     means = faiss.Kmeans(
-        texts.shape[1],
+        sample.shape[1],
         lists,
         niter=ITERATIONS,
         spherical=True,
         seed=SEED,
         min_points_per_centroid=1,
     )
-    means.train(np.ascontiguousarray(texts))
+    means.train(np.ascontiguousarray(sample))
     return cast(Float32s, means.centroids)

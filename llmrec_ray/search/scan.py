@@ -1,15 +1,18 @@
-"""Rows in, 4-bit codes of them out: a query reads all, or those of the texts that are like it.
+"""Rows in, 4-bit codes of them out: texts' codes for a query of text, joint ones for taste.
 
-Both parts of [p ; t] are coded by their strongest axes, turned so that each says as much as
-another. Codes lie in lists of like texts, so a query of one text reads the likest lists only: those
-up to which nearly all of the nearest were found, for rows that no list was made from. Taste, sums
-of texts and filters do not follow the lists, and such queries read all.
+Texts lie in lists of like ones. A query of one text reads the likest lists only: those up to which
+nearly all of the nearest were found, for rows that no list was made from. Sums of texts and filters
+do not follow the lists, and such queries read all.
 
-Learned vectors have heavy-tailed norms, and codes fit the many small ones badly where the few large
-ones are among them. So the largest, the head, have codes of their own beside, and a query with
-taste reads those instead.
+A query with taste reads all joint codes. Learned vectors have heavy-tailed norms, and codes fit the
+many small ones badly where the few large ones are among them. So the largest, the head, have a
+codebook of their own.
+
+Texts are coded by their strongest axes, turned so that each says as much as another: half of them
+find as much.
 """
 
+from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from typing import cast
 
@@ -23,37 +26,47 @@ from llmrec_ray.types import Bools, Float32s, Ints
 HEAD = 0.01
 HEAD_LEAST = 64  # rows that train the head's codebook
 EVEN = 1.5  # longest norm by the middle one, up to which norms count as even
-KEPT = 0.95  # of the squared lengths, which the axes that are coded have
-LISTS = 1.0  # for each square root of rows
+KEPT = 0.95  # of texts' squared lengths, which the axes that are coded have
+LISTS = 0.7  # of texts, for each square root of rows
 TRAINING = 8_192  # rows; a codebook has 16 entries
 TRAINING_LIST = 40  # rows for each list
 TRIED = 12_000  # rows, of which the nearest are looked for
 TRIES = 2_000
 CLOSE = 25
-FOUND = 0.998  # of the closest
-ADDED = 16_384  # rows copied at once
+FOUND = 0.996  # of the closest
 FEW_ASKED = 300  # rows for the closest: the likest lists are enough
+ADDED = 16_384  # rows copied at once
 SEED = 13
 
 
 class Scan:
-    """Product-quantised codes of [p ; t], 2 dimensions in 4 bits, in lists by text."""
+    """Product-quantised codes of t and of [p ; t], 2 dimensions in 4 bits."""
 
     def __init__(self, rows: Rows) -> None:
-        count = len(rows)
-        mixed = np.random.default_rng(SEED).permutation(count)
-        wanted = int(LISTS * sqrt(count))
-        learned, others = np.split(mixed, [min(max(TRAINING, TRAINING_LIST * wanted), count // 2)])
-        self._lists = max(1, min(wanted, len(learned) // TRAINING_LIST))
-        sample = np.sort(learned[:TRAINING])
-        self._taste, self._text = _strongest(rows.target[sample]), _strongest(rows.text[sample])
-        self._head = _head(_norms(rows))
-        self._codes = self._coded(
-            rows, learned[~self._head[learned]], np.arange(count), self._lists
-        )
-        head = np.flatnonzero(self._head)
-        self._of_head = self._coded(rows, head, head, 1) if len(head) else None
-        self._gap = self._far_enough(rows, others[:TRIED])
+        everything = np.arange(len(rows))
+        mixed = np.random.default_rng(SEED).permutation(len(rows))
+        self._taste_dim = rows.target.shape[1]
+        self._axes = _strongest(rows.text[np.sort(mixed[:TRAINING])])
+        lists = int(LISTS * sqrt(len(rows)))
+        wanted = max(TRAINING, TRAINING_LIST * lists)
+        learned, others = np.split(mixed, [min(wanted, len(rows) // 2)])
+
+        def texts(some: Ints) -> Float32s:
+            return rows.text[some] @ self._axes
+
+        def joint(some: Ints) -> Float32s:
+            return _joint(rows.target[some], texts(some))
+
+        self._texts = _coded(texts, everything, learned, lists)
+        self._gap = self._far_enough(texts(np.sort(others[:TRIED])), len(rows))
+        self._tastes: list[Codes] = []
+        if self._taste_dim:
+            head = _head(_norms(rows))
+            rest = mixed[~head[mixed]]
+            self._tastes.append(_coded(joint, np.sort(rest), rest[:TRAINING], 1))
+            if head.any():
+                largest = np.flatnonzero(head)
+                self._tastes.append(_coded(joint, largest, largest, 1))
 
     def nearest(
         self, vector: Float32s, count: int, allowed: Bools, *, one_text: bool = False
@@ -68,51 +81,36 @@ class Scan:
             selector = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue] of C++
         else:  # a few hidden rows are left out afterwards, which is cheaper
             count += hidden
-        short = self._short(vector)
-        tastes = vector[: len(self._taste)].any()
-        likest = one_text and not tastes and not selector and count <= FEW_ASKED
-        lists = self._likest(short) if likest else self._lists
-        near = self._codes.nearest(short, count, lists, selector)
-        if len(near.rows) < count and lists < self._lists:
-            near = self._codes.nearest(short, count, self._lists, selector)
-        if tastes and self._of_head:
-            head = self._of_head.nearest(short, count, 1, selector)
-            near = _together(head, near.only(~self._head))
+        taste, text = vector[: self._taste_dim], vector[self._taste_dim :] @ self._axes
+        if taste.any():
+            joint = _joint(taste, text)
+            near = _together([each.nearest(joint, count, selector) for each in self._tastes])
+        else:
+            likest = one_text and not selector and count <= FEW_ASKED
+            near = self._texts.nearest(
+                text, count, selector, self._likest(text) if likest else None
+            )
+            if likest and len(near.rows) < count:
+                near = self._texts.nearest(text, count, selector)
         return near.only(allowed) if hidden and not selector else near
 
-    def _likest(self, short: Float32s) -> int:
+    def _likest(self, text: Float32s) -> int:
         """How many lists are enough for one text."""
-        text = short[self._taste.shape[1] :]
-        likeness = self._codes.likeness(text)
+        likeness = self._texts.likeness(text)
         least = likeness.max() - self._gap * float(np.linalg.norm(text))
         return int(np.count_nonzero(likeness >= least))
 
-    def _short(self, vectors: Float32s) -> Float32s:
-        """[p ; t] to [p B ; t A] by strongest axes: float32 […, dim] to […, fewer]."""
-        dim = len(self._taste)
-        parts = vectors[..., :dim] @ self._taste, vectors[..., dim:] @ self._text
-        return np.concatenate(parts, axis=-1)
-
-    def _coded(self, rows: Rows, learned: Ints, coded: Ints, lists: int) -> Codes:
-        sample = self._short(rows.vectors(np.sort(learned)))
-        codes = Codes(sample, self._taste.shape[1], lists)
-        for start in range(0, len(coded), ADDED):
-            some = coded[start : start + ADDED]
-            codes.add(some, self._short(rows.vectors(some)))
-        return codes
-
-    def _far_enough(self, rows: Rows, tried: Ints) -> float:
+    def _far_enough(self, texts: Float32s, rows: int) -> float:
         """How much less like a text of length 1 than the likest a list may be that it reads.
 
-        Of a few rows the nearest one is about as near as the tenth of ten times as many.
+        Among a tenth of all rows, the nearest one is about as near as the tenth of all.
         """
-        texts = rows.text[np.sort(tried)] @ self._text
-        asked = np.arange(min(TRIES, len(tried)))
+        asked = np.arange(min(TRIES, len(texts)))
         products = texts[asked] @ texts.T
         products[asked, asked] = -np.inf
-        rank = max(1, round(CLOSE * len(tried) / len(rows)))
+        rank = max(1, round(CLOSE * len(texts) / rows))
         nearest = np.argpartition(products, -rank, axis=1)[:, -rank:]
-        likeness = self._codes.likeness(texts)
+        likeness = self._texts.likeness(texts)
         there = np.take_along_axis(likeness[asked], likeness.argmax(axis=1)[nearest], axis=1)
         gaps = likeness[asked].max(axis=1, keepdims=True) - there
         lengths = np.linalg.norm(texts[asked], axis=1, keepdims=True)
@@ -120,10 +118,28 @@ class Scan:
         return float(np.quantile(shares, FOUND))
 
 
-def _together(one: Near, other: Near) -> Near:
-    """Both, which have no row in common."""
-    rows, rough = np.concatenate([one.rows, other.rows]), np.concatenate([one.rough, other.rough])
-    return Near(rows, rough, max(one.beyond, other.beyond))
+def _coded(vectors: Callable[[Ints], Float32s], coded: Ints, learned: Ints, lists: int) -> Codes:
+    """The codes of some rows; the codebook and the lists are made from `learned` ones of them."""
+    codes = Codes(vectors(np.sort(learned)), max(1, min(lists, len(learned) // TRAINING_LIST)))
+    for start in range(0, len(coded), ADDED):
+        some = coded[start : start + ADDED]
+        codes.add(some, vectors(some))
+    return codes
+
+
+def _joint(taste: Float32s, text: Float32s) -> Float32s:
+    """Both, float32 [..., even], since codes take dimensions in pairs."""
+    even = np.zeros((*taste.shape[:-1], taste.shape[-1] % 2), np.float32)
+    return np.concatenate([taste, even, text], axis=-1)
+
+
+def _together(parts: Sequence[Near]) -> Near:
+    """All of several, which have no row in common."""
+    return Near(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.rough for part in parts]),
+        max(part.beyond for part in parts),
+    )
 
 
 def _strongest(vectors: Float32s) -> Float32s:
