@@ -40,7 +40,7 @@ from benchmarks.written import write
 from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.generation.follow import Follower
-from llmrec_ray.item_log import ItemWrite
+from llmrec_ray.items.log import ItemWrite
 from llmrec_ray.parts import load_embedder, open_stream
 from llmrec_ray.ports import Embedder
 from llmrec_ray.settings import settings_of

@@ -22,8 +22,8 @@ from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.placement import overlapping
 from llmrec_ray.generation.publish import Progress, publish
 from llmrec_ray.generation.published import load_manifest
-from llmrec_ray.item_log import ItemChange, ItemLog, read_whole
-from llmrec_ray.item_rows import folded
+from llmrec_ray.items.log import ItemChange, ItemLog, read_whole
+from llmrec_ray.items.rows import folded
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.schemas import CONTEXT, ITEM_ID, POPULARITY, TARGET, TARGET_VECTOR
 from llmrec_ray.storage.columns import numbers, texts, vectors, vectors_column

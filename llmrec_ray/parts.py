@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from llmrec_ray.embedding import open_embedder
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.late_items import LateItemLog
-from llmrec_ray.item_log import ItemLog
+from llmrec_ray.items.log import ItemLog
 from llmrec_ray.ports import Embedder, ObjectStore
 from llmrec_ray.settings import Settings, credentials, stream_access
 from llmrec_ray.storage import open_store

@@ -31,8 +31,8 @@ from llmrec_ray.generation.draft import Draft
 from llmrec_ray.generation.manifest import FieldSpec, Manifest, Scale
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import load_manifest
-from llmrec_ray.item_log import ItemLog, read_whole
-from llmrec_ray.item_rows import folded
+from llmrec_ray.items.log import ItemLog, read_whole
+from llmrec_ray.items.rows import folded
 from llmrec_ray.learning.blocks import Spread, here
 from llmrec_ray.learning.interactions import event_log
 from llmrec_ray.learning.train import Content, Sizes, train
@@ -276,8 +276,7 @@ def _import(
     progress: Progress,
 ) -> Report:
     read = read_events(described, texts(cleaned.items, ITEM_ID), rejected / "events.jsonl")
-    size = done = read.events.num_rows
-    done = 0
+    size, done = read.events.num_rows, 0
 
     def advance(rows: int) -> None:
         nonlocal done

@@ -11,7 +11,6 @@ from llmrec_ray.types import FieldKind
 
 ITEM_ID = "item_id"
 TITLE = "title"
-BUCKET = "bucket"
 FIELD_PREFIX = "field."
 VECTOR = "vector"
 CONTEXT = "context"

@@ -21,7 +21,7 @@ from llmrec_ray.generation.buckets import bucket_of, shard_buckets
 from llmrec_ray.generation.held import Held
 from llmrec_ray.generation.manifest import Manifest, Segment
 from llmrec_ray.generation.owned import OwnedSegment
-from llmrec_ray.item_log import ItemLog, read_since
+from llmrec_ray.items.log import ItemLog, read_since
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search import exact
 from llmrec_ray.search.delta import Delta, delta_of, extended

@@ -10,8 +10,8 @@ from pathlib import Path
 from llmrec_ray.errors import LLMRecError, NotReady
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.item_log import ItemLog
-from llmrec_ray.noticing_log import NoticingLog
+from llmrec_ray.items.log import ItemLog
+from llmrec_ray.items.noticing import NoticingLog
 from llmrec_ray.ports import ObjectStore
 from llmrec_ray.search.delta import Delta
 from llmrec_ray.shard import Shard

@@ -70,7 +70,7 @@ async def _consume(settings: "Settings", meters: "Meters", *, until_empty: bool)
 def _handlers(settings: "Settings", store: "SqlEventStore") -> dict[str, "Handler"]:
     """By subject; an encoder that does not fit the generation is told before anything is read."""
     from llmrec_ray.errors import Unavailable
-    from llmrec_ray.item_stream import Generations, items_handler
+    from llmrec_ray.items.stream import Generations, items_handler
     from llmrec_ray.parts import load_embedder, open_objects
     from llmrec_ray.streams.handlers import events_handler
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from llmrec_ray.embedding.cache import CachedEmbedder
 from llmrec_ray.embedding.encoder import SentenceTransformerEmbedder
 from llmrec_ray.embedding.hashing import HashingEmbedder
+from llmrec_ray.embedding.identity import HASHING
 from llmrec_ray.embedding.openvino import OpenVinoEmbedder
 from llmrec_ray.models import FOLDER, local_model
 from llmrec_ray.ports import Embedder
 from llmrec_ray.types import Runtime
 
-HASHING = "hashing"
+
 
 
 def open_embedder(

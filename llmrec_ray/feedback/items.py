@@ -18,7 +18,7 @@ from llmrec_ray.errors import InvalidInput, VersionConflict
 from llmrec_ray.feedback import database
 from llmrec_ray.feedback.rows import storable
 from llmrec_ray.feedback.tables import item_sequence, live_items
-from llmrec_ray.item_log import PAGE, ItemChange, ItemWrite, Outcome, Written
+from llmrec_ray.items.log import PAGE, ItemChange, ItemWrite, Outcome, Written
 from llmrec_ray.types import FieldValue, Item
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

@@ -6,7 +6,7 @@ A shard must start, and answer from what is published, while the database is awa
 from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 
-from llmrec_ray.item_log import PAGE, ItemChange, ItemLog, ItemWrite, Written
+from llmrec_ray.items.log import PAGE, ItemChange, ItemLog, ItemWrite, Written
 
 
 class LateItemLog:

@@ -9,7 +9,7 @@ from llmrec_ray.bodies import AHEAD, in_the_future
 from llmrec_ray.errors import InvalidInput, ItemNotFound, NotReady, SearchUnavailable
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.item_log import ItemLog
+from llmrec_ray.items.log import ItemLog
 from llmrec_ray.online.reviews import Reviews
 from llmrec_ray.ports import EventStore, Searcher
 from llmrec_ray.types import Event

@@ -14,8 +14,8 @@ from llmrec_ray.errors import (
 )
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, Written
-from llmrec_ray.item_writer import ItemWriter
+from llmrec_ray.items.log import ItemChange, ItemLog, ItemWrite, Written
+from llmrec_ray.items.writer import ItemWriter
 from llmrec_ray.ports import PassageEmbedder, Searcher
 from llmrec_ray.types import Item
 

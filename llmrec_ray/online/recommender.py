@@ -20,7 +20,7 @@ from llmrec_ray.feedback.elsewhere import Elsewhere
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.item_log import ItemLog
+from llmrec_ray.items.log import ItemLog
 from llmrec_ray.online.answering import Answering, Inputs, answer_of, check_filter, no_item
 from llmrec_ray.online.forgetting import Receipt, forget_event, forget_user
 from llmrec_ray.online.intake import Intake, Learned

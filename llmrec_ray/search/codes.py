@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from llmrec_ray.search.index import Near
-from llmrec_ray.types import Float32s, Ints
+from llmrec_ray.types import Bools, Float32s, Ints
 
 if TYPE_CHECKING:
     import faiss
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 ITERATIONS = 10  # of k-means
 BLOCK = 64  # codes read at once
 SEED = 13
+
+
+def selecting(allowed: Bools) -> "faiss.IDSelector":
+    """Keeps a search to the rows that are allowed; bool [rows]."""
+    import faiss
+
+    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
 
 
 class Codes:

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llmrec_ray.item_log import ItemChange
-from llmrec_ray.item_rows import item_rows
+from llmrec_ray.items.log import ItemChange
+from llmrec_ray.items.rows import item_rows
 from llmrec_ray.schemas import TITLE
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.growing import Growing

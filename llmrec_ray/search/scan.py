@@ -18,7 +18,7 @@ from typing import cast
 
 import numpy as np
 
-from llmrec_ray.search.codes import Codes
+from llmrec_ray.search.codes import Codes, selecting
 from llmrec_ray.search.index import Near
 from llmrec_ray.search.segment import Rows
 from llmrec_ray.types import Bools, Float32s, Ints
@@ -72,13 +72,10 @@ class Scan:
         self, vector: Float32s, count: int, allowed: Bools, *, one_text: bool = False
     ) -> Near:
         """The nearest `count` by their codes, and where taste counts as many of the head."""
-        import faiss
-
         selector = None
         hidden = len(allowed) - int(np.count_nonzero(allowed))
         if hidden > count:
-            bits = np.packbits(allowed, bitorder="little")
-            selector = faiss.IDSelectorBitmap(bits)  # pyright: ignore[reportCallIssue] of C++
+            selector = selecting(allowed)
         else:  # a few hidden rows are left out afterwards, which is cheaper
             count += hidden
         taste, text = vector[: self._taste_dim], vector[self._taste_dim :] @ self._axes

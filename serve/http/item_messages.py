@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmrec_ray.catalog.live import Given, ItemDraft
-from llmrec_ray.item_bodies import Title, Values
+from llmrec_ray.items.bodies import Title, Values
 from serve.http.fields import Id, Message
 from serve.http.limits import AtMost
 

@@ -18,7 +18,7 @@ from llmrec_ray.errors import (
     ItemNotFound,
     VersionConflict,
 )
-from llmrec_ray.item_log import Written
+from llmrec_ray.items.log import Written
 from serve.http import answers
 from serve.http.answers import ErrorAt
 from serve.http.bodies import path_id, reader, takes

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from llmrec_ray.errors import Corrupt, EventStoreUnavailable, InvalidInput, VersionConflict
 from llmrec_ray.feedback.events import open_event_store
 from llmrec_ray.feedback.late_items import LateItemLog
-from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, read_since, read_whole
+from llmrec_ray.items.log import ItemChange, ItemLog, ItemWrite, read_since, read_whole
 from llmrec_ray.types import Item
 
 VECTOR = np.array([0.6, 0.8], np.float32).tobytes()

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llmrec_ray.item_stream import read_item
+from llmrec_ray.items.stream import read_item
 from llmrec_ray.settings import LimitSettings, Settings
 from llmrec_ray.streams.messages import read_event
 from llmrec_ray.streams.meters import METRICS

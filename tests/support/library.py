@@ -12,7 +12,7 @@ from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.buckets import bucket_of, shard_buckets
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.item_log import PAGE, ItemChange, ItemLog, ItemWrite, Written
+from llmrec_ray.items.log import PAGE, ItemChange, ItemLog, ItemWrite, Written
 from llmrec_ray.local_shards import LocalShards
 from llmrec_ray.online.live import LiveItems
 from llmrec_ray.online.recommender import Recommender

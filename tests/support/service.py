@@ -17,7 +17,7 @@ from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.feedback.log import ShownLog
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.pinned import Pinned
-from llmrec_ray.item_log import PAGE, ItemChange, ItemWrite, Written
+from llmrec_ray.items.log import PAGE, ItemChange, ItemWrite, Written
 from llmrec_ray.online.live import LiveItems
 from llmrec_ray.online.recommender import Recommender
 from llmrec_ray.pipeline import Ingested, Sources, ingest

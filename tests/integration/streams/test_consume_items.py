@@ -9,7 +9,7 @@ import pytest
 from llmrec_ray.cli import main
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.feedback.events import open_event_store
-from llmrec_ray.item_log import ItemChange, read_since
+from llmrec_ray.items.log import ItemChange, read_since
 from tests.integration.streams.conftest import Place, event, item, publish_generation
 from tests.integration.streams.test_consume_process import consume, ended, lag, stored, until
 

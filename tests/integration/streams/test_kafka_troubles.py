@@ -12,7 +12,7 @@ import yaml
 
 from llmrec_ray.errors import InvalidSettings, LLMRecError, StreamUnavailable
 from llmrec_ray.feedback.events import open_event_store
-from llmrec_ray.item_log import read_since
+from llmrec_ray.items.log import read_since
 from llmrec_ray.parts import open_stream
 from llmrec_ray.settings import settings_of
 from llmrec_ray.streams.kafka import KafkaStream

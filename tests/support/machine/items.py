@@ -14,7 +14,7 @@ from llmrec_ray.catalog.text import item_passage
 from llmrec_ray.compaction import compact
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import InvalidInput, ItemNotFound, VersionConflict
-from llmrec_ray.item_log import ItemWrite, Written
+from llmrec_ray.items.log import ItemWrite, Written
 from llmrec_ray.types import Item
 from tests.support.faults import FaultAt, How
 from tests.support.machine.drawn import AT, EXPECTED, GENRES, HOWS, ITEMS, TITLES

@@ -12,7 +12,7 @@ from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import Conflict, GenerationNotFound, InvalidInput, StoreUnavailable
 from llmrec_ray.generation.activation import activate, current, history
 from llmrec_ray.generation.published import list_generations, load_manifest, verify
-from llmrec_ray.item_log import ItemWrite
+from llmrec_ray.items.log import ItemWrite
 from llmrec_ray.pipeline import Sources, ingest
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.storage.local import FolderStore

@@ -17,7 +17,7 @@ from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.generation.collection import find_garbage
 from llmrec_ray.generation.manifest import Manifest
 from llmrec_ray.generation.retention import Retention
-from llmrec_ray.item_log import ItemWrite
+from llmrec_ray.items.log import ItemWrite
 from llmrec_ray.pipeline import Progress, Sources, ingest, unseen
 from llmrec_ray.settings import LearningSettings
 from llmrec_ray.shard import Shard

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from llmrec_ray.embedding.hashing import HashingEmbedder
 from llmrec_ray.errors import InvalidInput, NotReady, StoreUnavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
-from llmrec_ray.item_log import ItemChange
-from llmrec_ray.item_stream import Generations, items_handler
+from llmrec_ray.items.log import ItemChange
+from llmrec_ray.items.stream import Generations, items_handler
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.streams.handlers import Handled, Handler

@@ -17,7 +17,7 @@ from llmrec_ray.errors import (
     ItemNotFound,
     VersionConflict,
 )
-from llmrec_ray.item_log import ItemWrite, Written
+from llmrec_ray.items.log import ItemWrite, Written
 from llmrec_ray.local_shards import LocalShards
 from llmrec_ray.online.live import LiveItems
 from llmrec_ray.ports import EncoderInfo

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmrec_ray.item_log import ItemChange
+from llmrec_ray.items.log import ItemChange
 from llmrec_ray.search import exact
 from llmrec_ray.search.delta import Delta, delta_of, extended
 from llmrec_ray.search.growing import Growing

@@ -19,7 +19,7 @@ from llmrec_ray.generation.manifest import FORMAT, Manifest
 from llmrec_ray.generation.pinned import Pinned
 from llmrec_ray.generation.publish import publish
 from llmrec_ray.generation.published import manifest_key
-from llmrec_ray.item_log import ItemWrite
+from llmrec_ray.items.log import ItemWrite
 from llmrec_ray.ports import EncoderInfo
 from llmrec_ray.storage.local import FolderStore
 from llmrec_ray.types import Item, WeightedEvent

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from llmrec_ray.catalog.live import ItemDraft
 from llmrec_ray.errors import InvalidInput
-from llmrec_ray.item_stream import read_item
+from llmrec_ray.items.stream import read_item
 from llmrec_ray.settings import LimitSettings
 from serve.http.item_messages import ItemsRequest
 

@@ -15,7 +15,7 @@ from llmrec_ray.errors import Conflict, EmbedderUnavailable, InvalidInput
 from llmrec_ray.generation.activation import require_encoder
 from llmrec_ray.generation.draft import not_of_length_one
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.item_log import ItemChange, ItemLog, ItemWrite, Written
+from llmrec_ray.items.log import ItemChange, ItemLog, ItemWrite, Written
 from llmrec_ray.ports import PassageEmbedder
 from llmrec_ray.types import FieldKind, Float32s, Item
 

@@ -10,7 +10,7 @@ from itertools import chain
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llmrec_ray.item_log import ItemChange
+from llmrec_ray.items.log import ItemChange
 from llmrec_ray.schemas import FIELD_PREFIX, ITEM_ID, TITLE
 from llmrec_ray.storage.spill import spilled
 from llmrec_ray.types import FieldValue, Item

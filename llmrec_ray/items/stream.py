@@ -21,9 +21,9 @@ from llmrec_ray.errors import (
 from llmrec_ray.generation.activation import require_encoder
 from llmrec_ray.generation.follow import Follower
 from llmrec_ray.generation.manifest import Manifest
-from llmrec_ray.item_bodies import StreamedItem
-from llmrec_ray.item_log import ItemLog
-from llmrec_ray.item_writer import ItemWriter
+from llmrec_ray.items.bodies import StreamedItem
+from llmrec_ray.items.log import ItemLog
+from llmrec_ray.items.writer import ItemWriter
 from llmrec_ray.ports import Embedder, EncoderInfo, ObjectStore
 from llmrec_ray.settings import LimitSettings
 from llmrec_ray.streams.handlers import Handled, Handler, reason_of

@@ -6,7 +6,7 @@ A log line names each such item, once until it is put again.
 import logging
 from collections.abc import Collection, Sequence
 
-from llmrec_ray.item_log import PAGE, ItemChange, ItemLog, ItemWrite, Written
+from llmrec_ray.items.log import PAGE, ItemChange, ItemLog, ItemWrite, Written
 
 _log = logging.getLogger(__name__)
 
