@@ -44,10 +44,10 @@ QUESTIONS = (
         "python benchmarks/quality.py --data FOLDER",
         {
             "movies_ndcg10": "NDCG@10, MovieLens-small, a fifth of each user's events held out",
-            "movies_vs_best_peer_low": "lower 95 % bound of the difference, by the best peer",
+            "movies_vs_best_peer_low": "lower 95 % bound of the difference ÷ the best peer",
             "beauty_ndcg10": "NDCG@10, Amazon Beauty, each user's last event held out",
             "beauty_recall10": "recall@10, the same",
-            "beauty_vs_best_peer_low": "lower 95 % bound of the difference, by the best peer",
+            "beauty_vs_best_peer_low": "lower 95 % bound of the difference ÷ the best peer",
             "cold_items_movies_ndcg10": "NDCG@10 among films without events",
             "cold_user_k1_ndcg10": "NDCG@10 for users of one event",
             "cold_user_k3_ndcg10": "NDCG@10 for users of three events",
@@ -76,9 +76,9 @@ QUESTIONS = (
         {
             "recall_at_10": "the least over text, taste, trained mix and users of one event",
             "filtered_recall_at_10": "text, with filters that pass 1, 10 and 50 %",
-            "vs_faiss": "queries a second of CPU, by raw faiss's of the same kind in the process",
+            "vs_faiss": "queries a second of CPU ÷ raw faiss's of the same kind in the process",
             **{
-                name: f"queries a second{over}, by {peer}'s at its chosen ef"
+                name: f"queries a second{over} ÷ {peer}'s at its chosen ef"
                 for prefix, over in (("vs_", ""), ("http_vs_", " over HTTP, 16 clients"))
                 for peer in ("pgvector", "chromadb", "qdrant_edge")
                 for name in [prefix + peer]
@@ -91,12 +91,12 @@ QUESTIONS = (
         "python benchmarks/scale.py",
         {
             "items": "of the largest catalogue, in one shard; those below are of it",
-            "items_growth": "items of the largest, by the smallest's",
+            "items_growth": "items of the largest ÷ the smallest's",
             "resident_bytes_per_item": "beyond the page cache and what the process itself takes",
             "resident_gib": "of all items and the process, beyond the page cache",
-            "publish_peak_by_draft": "memory that publishing takes at its peak, by the draft's",
-            "vs_numpy_p50": "median time of numpy's scan of all vectors, by ours; text queries",
-            "vs_numpy_bytes": "resident bytes an item of that scan, by ours",
+            "publish_peak_by_draft": "memory that publishing takes at its peak ÷ the draft's",
+            "vs_numpy_p50": "median time of numpy's scan of all vectors ÷ ours; text queries",
+            "vs_numpy_bytes": "resident bytes an item of that scan ÷ ours",
             "recall_at_10": "the least over kinds of queries and numbers of shards",
             "mix_p50_ms": "a user with history, median",
             "mix_p99_ms": "a user with history, 99th percentile",
@@ -106,8 +106,8 @@ QUESTIONS = (
             "text_p99_ms": "a text, 99th percentile",
             "text_p50_growth": "by the smallest catalogue's (less is better)",
             "text_p99_growth": "by the smallest catalogue's (less is better)",
-            "shards_memory_growth": "bytes an item in most shards, by one shard's",
-            "shards_slowest_p50": "median of the slowest of most shards, by one shard's (mix)",
+            "shards_memory_growth": "bytes an item in most shards ÷ one shard's",
+            "shards_slowest_p50": "median of the slowest of most shards ÷ one shard's (mix)",
         },
     ),
     Question(
@@ -115,9 +115,9 @@ QUESTIONS = (
         "How fast is the encoder?",
         "python benchmarks/embed.py",
         {
-            "fast_speedup": "texts a second of OpenVINO, by sentence-transformers fp32's",
+            "fast_speedup": "texts a second of OpenVINO ÷ sentence-transformers fp32's",
             "fast_cosine": "the least cosine between the two's vectors of one text",
-            "int8_speedup": "texts a second in int8, by sentence-transformers fp32's",
+            "int8_speedup": "texts a second in int8 ÷ sentence-transformers fp32's",
             "int8_recall_loss": "1 - recall@10 of int8's vectors (less is better)",
         },
     ),
@@ -126,9 +126,9 @@ QUESTIONS = (
         "How near does ingestion come to its encoder, and what does a change cost?",
         "python benchmarks/ingest.py",
         {
-            "of_raw_encoder": "texts a second of ingestion, by those of bare encoder processes",
-            "incremental_speedup": "seconds of all items, by those after 1 % of them changed",
-            "incremental_bytes": "bytes stored after the change, by those of all items",
+            "of_raw_encoder": "texts a second of ingestion ÷ those of bare encoder processes",
+            "incremental_speedup": "seconds of all items ÷ those after 1 % of them changed",
+            "incremental_bytes": "bytes stored after the change ÷ those of all items",
         },
     ),
     Question(
@@ -136,8 +136,8 @@ QUESTIONS = (
         "How fast, and how surely, are events and items read from a broker?",
         "python benchmarks/consume.py",
         {
-            "of_plain_appends": "events a second, by those of appending them to the same store",
-            "of_plain_puts": "items a second, by those of putting them without a broker",
+            "of_plain_appends": "events a second ÷ those of appending them to the same store",
+            "of_plain_puts": "items a second ÷ those of putting them without a broker",
             "applied_once": "share of messages with one effect, the consumer killed twice",
             "lost": "messages without effect, the consumer killed twice",
         },
@@ -169,8 +169,8 @@ QUESTIONS = (
         {
             "swap_failed": "calls that were refused or failed",
             "swap_mixed": "answers of more than one generation",
-            "longest_vs_steady": "the longest call, by that without swaps (less is better)",
-            "p99_vs_steady": "the 99th percentile, by that without swaps (less is better)",
+            "longest_vs_steady": "the longest call ÷ that without swaps (less is better)",
+            "p99_vs_steady": "the 99th percentile ÷ that without swaps (less is better)",
         },
     ),
     Question(
@@ -178,11 +178,11 @@ QUESTIONS = (
         "How do time and memory of training grow?",
         "python benchmarks/learning_scale.py",
         {
-            "events_growth": "events of the largest run, by the smallest's",
+            "events_growth": "events of the largest run ÷ the smallest's",
             "items_growth": "items, the same",
             "cpu_growth": "CPU seconds, the same (less is better)",
             "memory_growth": "peak memory, the same (less is better)",
-            "ndcg10_vs_item_knn_10000_items": "NDCG@10 on planted tastes, by item-kNN's",
+            "ndcg10_vs_item_knn_10000_items": "NDCG@10 on planted tastes ÷ item-kNN's",
             "ndcg10_vs_item_knn_30000_items": "the same, with 30,000 items",
         },
     ),

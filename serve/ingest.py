@@ -34,17 +34,17 @@ def ingest_on_ray(
     require_cpus(workers)
     embed = Late(partial(load_embedder, settings, cached=True))
     encoders = Encoders(embed, workers)
-    events = open_events(settings)
-    return ingest(
-        description,
-        Sources(open_objects(settings), events, writer(), events.items),
-        embed=embed,
-        pool=encoders.pool,
-        encoder=encoders.info(),
-        learning=settings.learning,
-        rejected=rejected,
-        progress=told,
-    )
+    with open_events(settings) as events:
+        return ingest(
+            description,
+            Sources(open_objects(settings), events, writer(), events.items),
+            embed=embed,
+            pool=encoders.pool,
+            encoder=encoders.info(),
+            learning=settings.learning,
+            rejected=rejected,
+            progress=told,
+        )
 
 
 def start(address: str | None, workers: int) -> None:

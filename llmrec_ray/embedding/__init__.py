@@ -13,8 +13,6 @@ from llmrec_ray.ports import Embedder
 from llmrec_ray.types import Runtime
 
 
-
-
 def open_embedder(
     model: str,
     *,

@@ -37,7 +37,7 @@ class Pulls:
 
 
 def through_neighbours(linked: Float64s, weight: Float64s | float, mix: Mix) -> Float64s:
-    """grid(β w N): what events of a weight add to rows that list their items, shape as `linked`."""
+    """grid(β w N): what events of weights w add to the rows that list their items, as `linked`."""
     return on_grid(mix.neighbours * weight * linked)
 
 

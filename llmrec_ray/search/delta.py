@@ -21,6 +21,7 @@ from llmrec_ray.items.rows import item_rows
 from llmrec_ray.schemas import TITLE
 from llmrec_ray.search.filters import mask
 from llmrec_ray.search.growing import Growing
+from llmrec_ray.search.places import Column
 from llmrec_ray.search.segment import Links, Rows
 from llmrec_ray.types import Bools, Float32s, Float64s, Ints, Scope
 
@@ -186,7 +187,7 @@ def _rows(
         ids=ids,
         row_of=row_of,
         items=items,
-        titles=cast("pa.StringArray", items.column(TITLE).combine_chunks()),
+        titles=Column(cast("pa.StringArray", items.column(TITLE).combine_chunks())),
         text=columns.text.rows,
         norms=norms,
         mean=base.mean,

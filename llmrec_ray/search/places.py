@@ -35,16 +35,21 @@ class Places(Protocol):
 
 
 class Column:
-    """`Texts` over an Arrow column."""
+    """`Texts` over an Arrow column without nulls; asking Arrow for a text takes twice as long."""
 
     def __init__(self, column: pa.StringArray) -> None:
         self._column = column
+        _, ends, texts = column.buffers()
+        self._first = column.offset
+        self._ends = memoryview(ends or bytes(4)).cast("i")
+        self._texts = memoryview(texts or b"")
 
     def __len__(self) -> int:
         return len(self._column)
 
     def __getitem__(self, place: int, /) -> str:
-        return self._column[place].as_py()
+        at = self._first + place
+        return str(self._texts[self._ends[at] : self._ends[at + 1]], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
         return each_text(self._column)

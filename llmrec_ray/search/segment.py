@@ -120,7 +120,7 @@ class Rows:
     ids: Texts
     row_of: Places
     items: pa.Table
-    titles: pa.StringArray
+    titles: Texts
     text: Float32s
     norms: Float64s
     mean: Float64s
@@ -145,7 +145,7 @@ class Rows:
         return np.concatenate([self.target[rows], self.text[rows]], axis=-1)
 
     def title(self, row: int) -> str:
-        return self.titles[row].as_py()
+        return self.titles[row]
 
     def item(self, row: int) -> Item:
         """The item at a row; fields without a value are left out."""
@@ -179,7 +179,7 @@ def rows_of(segments: Sequence[Stored], mean: Float64s, keep: Keeping | None = N
         ids=ids,
         row_of=Hashed(ids),
         items=items,
-        titles=cast(pa.StringArray, whole(items, TITLE)),
+        titles=Column(cast(pa.StringArray, whole(items, TITLE))),
         text=text,
         norms=norms,
         mean=mean,
