@@ -32,13 +32,13 @@ def measure(folder: Path, items: int, chosen: argparse.Namespace) -> dict[str, A
     generation = made["generation"]
     print(f"{items:>9,} published {made['publish_s']:.1f} s, {made['peak_by_draft']:.2f} × draft")
     _, truth = alone(served, folder, generation, 1, index="exact", most=TRUE)
+    peer = alone(scanned, folder, generation)  # reads the files of one shard, which others replace
     shards: dict[str, Any] = {}
     for count in chosen.shards if largest else (1,):
         figures, answers = alone(served, folder, generation, count)
         figures["recall_at_10"] = {kind: recall(truth[kind], answers[kind]) for kind in truth}
         shards[str(count)] = figures
         _print(items, figures)
-    peer = alone(scanned, folder, generation)
     measured = {"items": items, **made, "shards": shards, "numpy": peer}
     if largest and chosen.http:
         measured["http"] = served_over_http(folder, generation, chosen.model, chosen.port)
