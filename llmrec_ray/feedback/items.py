@@ -101,6 +101,13 @@ def _applied(
             item_id=change.item_id,
             version=version,
         )
+    if change.expected and change.item and known and known.readable and known.item is None:
+        raise VersionConflict(
+            f"item {change.item_id!r} is deleted, so there is nothing to change, and nothing was"
+            " stored. Leave the version out to put a new item.",
+            item_id=change.item_id,
+            version=version,
+        )
     if known is not None and _same(change, known):
         return Written(change.item_id, version, known.seq, "unchanged"), None
     outcome: Outcome = "deleted" if change.item is None else "stored"

@@ -86,15 +86,15 @@ def pool(
     among the best though they are not near: each alone misses winners.
     """
     vector, limit, prior = query.vector.astype(np.float32), query.scope.limit, query.prior
-    one_text = not query.events
-    if (
-        index is None
-        or not (prior or len(pulls.rows))
-        or is_selective(int(np.count_nonzero(allowed)), len(rows))
-    ):
-        return nearest_pool(rows, index, vector, allowed, limit, one_text=one_text)
     count = NEAREST + NEAREST_EACH * limit
-    near = index.nearest(vector, REACH * count, allowed, one_text=one_text)
+    if index is None or is_selective(int(np.count_nonzero(allowed)), len(rows)):
+        return np.flatnonzero(allowed)
+    if not vector.any():  # a new user: an index finds nothing near to nothing
+        some = np.flatnonzero(allowed)
+        return np.sort(some[_best(_beside(rows, some, prior, pulls), count)])
+    if not prior and not len(pulls.rows):
+        return nearest_pool(rows, index, vector, allowed, limit, one_text=not query.events)
+    near = index.nearest(vector, REACH * count, allowed)
     worth = near.rough + _beside(rows, near.rows, prior, pulls)
     best = near.rows[_best(worth, count)]
     far = _allowed(pulls.rows, allowed)

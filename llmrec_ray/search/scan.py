@@ -8,13 +8,12 @@ A query with taste reads all joint codes. Learned vectors have heavy-tailed norm
 many small ones badly where the few large ones are among them. So the largest, the head, have a
 codebook of their own.
 
-Texts are coded by their strongest axes, turned so that each says as much as another: half of them
-find as much.
+Texts are coded by their strongest axes, turned at random, which spreads what they say evenly: half
+of the axes are then enough.
 """
 
 from collections.abc import Callable, Sequence
 from math import ceil, sqrt
-from typing import cast
 
 import numpy as np
 
@@ -32,11 +31,13 @@ TRAINING = 8_192  # rows; a codebook has 16 entries
 TRAINING_LIST = 40  # rows for each list
 TRIED = 12_000  # rows, of which the nearest are looked for
 TRIES = 4_000
+TRIED_AT_ONCE = 250
 CLOSE = 25
 FOUND = 0.998  # of the closest
 FEW_ASKED = 300  # rows for the closest: the likest lists are enough
 ADDED = 16_384  # rows copied at once
 SEED = 13
+NO_ROWS: Ints = np.zeros(0, np.int64)
 
 
 class Scan:
@@ -72,24 +73,23 @@ class Scan:
         self, vector: Float32s, count: int, allowed: Bools, *, one_text: bool = False
     ) -> Near:
         """The nearest `count` by their codes, and where taste counts as many of the head."""
-        selector = None
-        hidden = len(allowed) - int(np.count_nonzero(allowed))
-        if hidden > count:
-            selector = selecting(allowed)
-        else:  # a few hidden rows are left out afterwards, which is cheaper
-            count += hidden
+        there = int(np.count_nonzero(allowed))
+        hidden = len(allowed) - there
+        selector = selecting(allowed) if hidden > count else None
+        # A few hidden rows are left out afterwards, which is cheaper.
+        wanted = count if selector else count + hidden
         taste, text = vector[: self._taste_dim], vector[self._taste_dim :] @ self._axes
         if taste.any():
             joint = _joint(taste, text)
-            near = _together([each.nearest(joint, count, selector) for each in self._tastes])
+            near = _together([each.nearest(joint, wanted, selector) for each in self._tastes])
         else:
-            likest = one_text and not selector and count <= FEW_ASKED
-            near = self._texts.nearest(
-                text, count, selector, self._likest(text) if likest else None
-            )
-            if likest and len(near.rows) < count:
-                near = self._texts.nearest(text, count, selector)
-        return near.only(allowed) if hidden and not selector else near
+            near = Near(NO_ROWS, np.zeros(0, np.float32), np.inf)
+            if one_text and not selector and count <= FEW_ASKED:
+                near = self._texts.nearest(text, wanted, None, self._likest(text)).only(allowed)
+            if len(near.rows) < min(count, there):
+                near = self._texts.nearest(text, wanted, selector)
+        near = near.only(allowed)
+        return near if len(near.rows) >= min(count, there) else _filled(near, allowed, count)
 
     def _likest(self, text: Float32s) -> int:
         """How many lists are enough for one text."""
@@ -98,21 +98,24 @@ class Scan:
         return int(np.count_nonzero(likeness >= least))
 
     def _far_enough(self, texts: Float32s, rows: int) -> float:
-        """How much less like a text of length 1 than the likest a list may be that it reads.
+        """A list is read if it is at most so much less like a text of length 1 than the likest is.
 
         Among a tenth of all rows, the nearest one is about as near as the tenth of all.
         """
-        asked = np.arange(min(TRIES, len(texts)))
-        products = texts[asked] @ texts.T
-        products[asked, asked] = -np.inf
-        rank = max(1, round(CLOSE * len(texts) / rows))
-        nearest = np.argpartition(products, -rank, axis=1)[:, -rank:]
         likeness = self._texts.likeness(texts)
-        there = np.take_along_axis(likeness[asked], likeness.argmax(axis=1)[nearest], axis=1)
-        gaps = likeness[asked].max(axis=1, keepdims=True) - there
-        lengths = np.linalg.norm(texts[asked], axis=1, keepdims=True)
-        shares = cast(Float32s, gaps / np.maximum(lengths, np.finfo(np.float32).tiny))
-        return float(np.quantile(shares, FOUND))
+        lists = likeness.argmax(axis=1)
+        rank = max(1, round(CLOSE * len(texts) / rows))
+        gaps: list[Float32s] = []
+        for start in range(0, min(TRIES, len(texts)), TRIED_AT_ONCE):
+            asked = np.arange(start, min(start + TRIED_AT_ONCE, len(texts)))
+            products = texts[asked] @ texts.T
+            products[np.arange(len(asked)), asked] = -np.inf
+            nearest = np.argpartition(products, -rank, axis=1)[:, -rank:]
+            there = np.take_along_axis(likeness[asked], lists[nearest], axis=1)
+            lengths = np.linalg.norm(texts[asked], axis=1, keepdims=True)
+            missed = likeness[asked].max(axis=1, keepdims=True) - there
+            gaps.append(missed / np.maximum(lengths, np.finfo(np.float32).tiny))
+        return float(np.quantile(np.concatenate(gaps), FOUND))
 
 
 def _coded(vectors: Callable[[Ints], Float32s], coded: Ints, learned: Ints, lists: int) -> Codes:
@@ -137,6 +140,15 @@ def _together(parts: Sequence[Near]) -> Near:
         np.concatenate([part.rough for part in parts]),
         max(part.beyond for part in parts),
     )
+
+
+def _filled(near: Near, allowed: Bools, count: int) -> Near:
+    """With other allowed rows up to `count`: faiss leaves out those whose codes say nothing."""
+    others = allowed.copy()
+    others[near.rows] = False
+    some = np.flatnonzero(others)[: count - len(near.rows)]
+    rough = np.concatenate([near.rough, np.full(len(some), -np.inf, np.float32)])
+    return Near(np.concatenate([near.rows, some]), rough, np.inf)
 
 
 def _strongest(vectors: Float32s) -> Float32s:

@@ -72,6 +72,14 @@ def test_another_version_than_expected_stores_nothing_of_the_batch(log: ItemLog)
     assert log.write([put("a", "Ronin", expected=1), put("b", expected=0)])[0].version == 2
 
 
+def test_the_version_of_a_deletion_is_of_no_item_to_change(log: ItemLog) -> None:
+    log.write([put("a")])
+    log.write([gone("a")])
+    with pytest.raises(VersionConflict, match="deleted"):
+        log.write([put("a", "Ronin", expected=2)])
+    assert log.write([put("a", "Ronin")])[0].version == 3
+
+
 def test_an_id_that_occurs_twice_in_a_batch_is_refused(log: ItemLog) -> None:
     with pytest.raises(InvalidInput, match="'a' occurs 2 times"):
         log.write([put("a"), put("a", "Ronin")])

@@ -120,6 +120,39 @@ def one_text(rows: Rows, seed: int, limit: int) -> ScoreQuery:
     return ScoreQuery((), vector, 0.0, Scope(limit))
 
 
+@pytest.mark.parametrize("prior", [0.0, 0.2])
+def test_a_new_user_is_answered_whatever_a_filter_leaves(indexed: Indexed, prior: float) -> None:
+    rows = indexed.rows
+    nobody = ScoreQuery((), np.zeros(rows.dim), prior, Scope(300))
+    unpopular = np.ones(COUNT, np.bool_)
+    unpopular[rows.most_popular] = False
+    assert unpopular.sum() > FEW
+    for allowed in (np.ones(COUNT, np.bool_), unpopular):
+        [true], [found] = indexed.both([nobody], lambda _, allowed=allowed: allowed)
+        assert [score for _, score in found] == [score for _, score in true]
+
+
+def test_texts_that_are_all_alike_are_found_nevertheless() -> None:
+    rows = trained(2_000)
+    alike = replace(rows, text=np.repeat(rows.text[:1], 2_000, axis=0))
+    index = make_index(alike, "scan")
+    assert index is not None
+    vector = np.concatenate([np.zeros(TASTE_DIM), rows.text[0]]).astype(np.float32)
+    for one in (True, False):
+        found = index.nearest(vector, 240, np.ones(2_000, np.bool_), one_text=one)
+        assert len({*found.rows.tolist()}) == len(found.rows) >= 240
+
+
+def test_one_text_leaves_hidden_rows_out(indexed: Indexed) -> None:
+    vector = one_text(indexed.rows, 4, 10).vector.astype(np.float32)
+    seen = np.ones(COUNT, np.bool_)
+    everything = indexed.index.nearest(vector, 240, seen)
+    seen[np.setdiff1d(np.arange(COUNT), everything.rows)[:200]] = False
+    found = indexed.index.nearest(vector, 240, seen, one_text=True)
+    assert len(found.rows) >= 240
+    assert seen[found.rows].all()
+
+
 @pytest.mark.parametrize("limit", [1, 10, 25])
 def test_one_text_finds_in_the_likest_lists_what_all_hold(indexed: Indexed, limit: int) -> None:
     asked = [one_text(indexed.rows, seed, limit) for seed in range(60)]
@@ -241,7 +274,7 @@ def test_neighbours_and_the_prior_bring_what_vectors_miss() -> None:
 def test_a_long_history_brings_the_neighbours_that_it_pulls_most() -> None:
     rows, blind = trained(4_000), Finding(np.arange(0))
     asked = asked_by(rows, 3, events=500)
-    asked = replace(asked, vector=np.zeros(rows.dim), prior=0.0)
+    asked = replace(asked, vector=np.full(rows.dim, 1e-9), prior=0.0)
     pulls = pulls_of(rows, asked.events, MIX)
     assert len(pulls.rows) > FAR
     allowed = np.ones(len(rows), np.bool_)
