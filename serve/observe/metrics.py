@@ -127,7 +127,8 @@ SHARD_UNREADABLE = Metric(
     "llmrec_shard_unreadable_items",
     "gauge",
     (),
-    "Live items that are stored and cannot be read: in no answer until put again or deleted.",
+    "Live items of the log that cannot be read, whichever shard owns them: in no answer until put"
+    " again or deleted.",
 )
 SHARD_DELTA_SEQ = Metric(
     "llmrec_shard_delta_seq",
