@@ -61,9 +61,10 @@ def matrix(shape: tuple[int, int]) -> Float32s:
     """Zeros, float32, to write to."""
     if 0 in shape:
         return np.zeros(shape, np.float32)
+    needed = shape[0] * shape[1] * np.dtype(np.float32).itemsize
     with _file() as file:
-        with _room():  # a full disk would end the process where it is written to
-            os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
+        with _room(needed):  # a full disk would end the process where it is written to
+            os.posix_fallocate(file.fileno(), 0, needed)
         return np.memmap(file, np.float32, "r+", shape=shape)
 
 
@@ -73,11 +74,12 @@ def _file() -> IO[bytes]:
 
 
 @contextmanager
-def _room() -> Generator[None]:
+def _room(needed: int | None = None) -> Generator[None]:
     try:
         yield
     except OSError as cause:
+        what = f"{needed:,} bytes" if needed else "rows"
         raise Unavailable(
-            f"cannot keep rows in {tempfile.gettempdir()}: {cause}. Free the disk, or name a folder"
-            " on another one as TMPDIR."
+            f"cannot keep {what} in {tempfile.gettempdir()}: {cause}. Free the disk, or name a"
+            " folder on another one as TMPDIR."
         ) from cause

@@ -12,7 +12,7 @@ import pytest
 
 from llmrec_ray.compaction import compact
 from llmrec_ray.embedding.hashing import HashingEmbedder
-from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError, StoreUnavailable
+from llmrec_ray.errors import EncoderMismatch, InvalidInput, LLMRecError, Unavailable
 from llmrec_ray.feedback.events import SqlEventStore, open_event_store
 from llmrec_ray.generation.collection import find_garbage
 from llmrec_ray.generation.manifest import Manifest
@@ -272,7 +272,7 @@ def test_a_full_temporary_disk_is_told_before_anything_is_embedded(
     home = place()
     with monkeypatch.context() as disk:
         disk.setattr(os, "posix_fallocate", full)
-        with pytest.raises(StoreUnavailable, match=r"need 15,360 bytes in /.*No space.*TMPDIR"):
+        with pytest.raises(Unavailable, match=r"15,360 bytes in /.*No space.*TMPDIR"):
             home.run(rows())
     assert home.asked == []
     assert home.run(rows()).items == COUNT
