@@ -68,9 +68,7 @@ def nearest_pool(
     """Allowed rows whose [p ; t] is nearest to a vector [dim], ascending."""
     if index is None or is_selective(int(np.count_nonzero(allowed)), len(rows)):
         return np.flatnonzero(allowed)
-    count = NEAREST + NEAREST_EACH * limit
-    near = index.nearest(vector, count, allowed, one_text=one_text)
-    return np.sort(near.rows[_best(near.rough, count)])
+    return _nearest(index, vector, allowed, _wanted(limit), one_text=one_text)
 
 
 def pool(
@@ -86,14 +84,14 @@ def pool(
     among the best though they are not near: each alone misses winners.
     """
     vector, limit, prior = query.vector.astype(np.float32), query.scope.limit, query.prior
-    count = NEAREST + NEAREST_EACH * limit
+    count = _wanted(limit)
     if index is None or is_selective(int(np.count_nonzero(allowed)), len(rows)):
         return np.flatnonzero(allowed)
     if not vector.any():  # a new user: an index finds nothing near to nothing
         some = np.flatnonzero(allowed)
         return np.sort(some[_best(_beside(rows, some, prior, pulls), count)])
     if not prior and not len(pulls.rows):
-        return nearest_pool(rows, index, vector, allowed, limit, one_text=not query.events)
+        return _nearest(index, vector, allowed, count, one_text=not query.events)
     near = index.nearest(vector, REACH * count, allowed)
     worth = near.rough + _beside(rows, near.rows, prior, pulls)
     best = near.rows[_best(worth, count)]
@@ -104,6 +102,17 @@ def pool(
     reaching = beside + near.beyond >= _largest(worth, SPARE * limit)
     far, beside = far[reaching], beside[reaching]
     return _different(np.concatenate([best, far[_best(beside, FAR)]]))
+
+
+def _wanted(limit: int) -> int:
+    """How many rows near a vector are scored for an answer of so many."""
+    return NEAREST + NEAREST_EACH * limit
+
+
+def _nearest(index: Index, vector: Float32s, allowed: Bools, count: int, *, one_text: bool) -> Ints:
+    """The rows of the `count` largest rough products, ascending."""
+    near = index.nearest(vector, count, allowed, one_text=one_text)
+    return np.sort(near.rows[_best(near.rough, count)])
 
 
 def _beside(rows: Rows, some: Ints, prior: float, pulls: Pulls) -> Float64s:
